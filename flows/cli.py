@@ -1,0 +1,437 @@
+"""The command line. Each command names its stages; heavy imports stay inside the command that needs them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from typing_extensions import override
+
+from reconcile.errors import FixMapping, FixSettings, NeedsApproval, ReconcileError
+
+if TYPE_CHECKING:
+    from pipelines.runs import Context
+
+AGREED, FAILED, WRONG_USAGE, DIFFERS = 0, 1, 2, 3
+PHASE_NAMES = (
+    "link",
+    "fill",
+    "settle",
+    "create",
+    "change",
+)  # as reconcile.model.PHASES, which imports polars
+
+HELP = """Keep Salesforce and Xero in agreement.
+
+\b
+The way of the data: pull both systems, decide what differs, check it,
+push what was approved, report. Nothing is written before `enable-writes`,
+and nothing that a plan did not show.
+
+\b
+To begin without any account:
+  reconcile demo              the whole job on two sandboxed systems
+To begin with your own:
+  reconcile init              a commented settings file for a pair
+  reconcile doctor            what is missing, and how to mend it
+  reconcile plan              what differs, and what would be written
+  reconcile enable-writes     name what may be written to
+  reconcile apply             do what the plan says, once
+  reconcile report            the drift report as a page
+
+\b
+Exit codes: 0 the books agree, 1 failed, 2 wrong usage or settings,
+3 something differs or waits for approval.
+"""
+
+
+class Ordered(click.Group):
+    """Lists commands in the order of the story, not of the alphabet."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Ordered, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="reconcile")
+def reconcile() -> None:
+    pass
+
+
+def settings_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--settings",
+        "settings_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("reconcile.toml"),
+        show_default=True,
+        envvar="RECONCILE_SETTINGS",
+        help="The settings file of the pair.",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
+
+
+@reconcile.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".demo"),
+    show_default=True,
+)
+@click.option("--keep", is_flag=True, help="Leave the sandbox running until Ctrl-C, to try more.")
+def demo(folder: Path, keep: bool) -> None:
+    """Run the whole job on two sandboxed systems, from pull to report."""
+    from flows.demo import run_demo
+
+    run_demo(folder, keep=keep)
+
+
+@reconcile.command()
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("reconcile.toml"),
+    show_default=True,
+    help="Where to write it.",
+)
+@click.option("--pair", "pair", default="acme", show_default=True, help="A name for this org and tenant.")
+def init(settings_file: Path, pair: str) -> None:
+    """Write a commented settings file for a pair."""
+    from flows.starter import write_settings
+
+    write_settings(settings_file, pair=pair)
+    click.echo(f"{settings_file} is written. Fill in the ids, then run `reconcile doctor`.", err=True)
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.option("--scopes", is_flag=True, help="Print the least scopes and permission set, and stop.")
+def doctor(settings_file: Path, as_json: bool, scopes: bool) -> None:
+    """Check settings, credentials, rights, fields, clock and limits; say how to mend each."""
+    from flows import show
+    from pipelines import runs
+
+    if scopes:
+        show.rights(runs.least_rights(settings_file), as_json=as_json)
+        return
+    findings = runs.doctor(settings_file)
+    show.findings(findings, as_json=as_json)
+    if any(finding.state == "fail" for finding in findings):
+        raise SystemExit(FAILED)
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.option("--full", is_flag=True, help="Read everything, not only what moved since the last pull.")
+@click.option("--accept-smaller", is_flag=True, help="Accept a sweep much smaller than the one before.")
+def pull(settings_file: Path, as_json: bool, full: bool, accept_smaller: bool) -> None:
+    """Take a snapshot of both systems into the warehouse."""
+    from flows import show
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json) as ctx:
+        pulled = runs.pull(ctx, full=full, accept_smaller=accept_smaller)
+        show.pulled(pulled, as_json=as_json)
+    if pulled.errors:
+        raise SystemExit(FAILED)
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.option("--full", is_flag=True, help="Read everything, not only what moved since the last pull.")
+@click.option("--no-pull", is_flag=True, help="Decide on the snapshot at hand.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Show each operation, not only the first of each group."
+)
+@click.option("--allow", "allowed", multiple=True, help="Let this check pass once, as a stop names it.")
+def plan(
+    settings_file: Path, as_json: bool, full: bool, no_pull: bool, everything: bool, allowed: tuple[str, ...]
+) -> None:
+    """Decide what would be written, and why. Exit 3 where something is to do."""
+    from flows import show
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json) as ctx:
+        planned = runs.plan(ctx, full=full, pull_first=not no_pull, allowed=frozenset(allowed))
+        show.plan(planned, as_json=as_json, everything=everything)
+    raise SystemExit(DIFFERS if planned.waits else AGREED)
+
+
+@reconcile.command(name="show")
+@settings_option
+@json_option
+@click.argument("plan_hash", required=False)
+@click.option(
+    "--all", "everything", is_flag=True, help="Show each operation, not only the first of each group."
+)
+def show_plan(settings_file: Path, as_json: bool, plan_hash: str | None, everything: bool) -> None:
+    """Print a plan again; without a hash the last one."""
+    from flows import show
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        show.plan(runs.load_plan(ctx, plan_hash), as_json=as_json, everything=everything)
+
+
+def phases_of(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (value or "").split(",") if name.strip())
+    for name in names:
+        if name not in PHASE_NAMES:
+            raise click.BadParameter(f"found {name!r}, expected some of {', '.join(PHASE_NAMES)}", ctx, param)
+    return names
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.argument("plan_hash", required=False)
+@click.option(
+    "--phase", "phases", callback=phases_of, help="Only these phases, as link,fill,settle,create,change."
+)
+@click.option("--yes", is_flag=True, help="Approve this plan without being asked.")
+def apply(
+    settings_file: Path, as_json: bool, plan_hash: str | None, phases: tuple[str, ...], yes: bool
+) -> None:
+    """Do what a plan says, once; without a hash the last plan."""
+    from flows import show
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json) as ctx:
+        planned = runs.load_plan(ctx, plan_hash)
+        if not yes:
+            if as_json or not sys.stdin.isatty():
+                raise NeedsApproval(
+                    f"plan {planned.short}: nobody is here to approve it. Read it with `reconcile show`, "
+                    f"then run `reconcile apply {planned.short} --yes`."
+                )
+            show.plan(planned, as_json=False, everything=False)
+            click.confirm("Apply this plan?", abort=True, err=True)
+        applied = runs.apply(ctx, planned, phases=phases, approved=yes or not as_json)
+        show.applied(applied, as_json=as_json)
+    if applied.failed:
+        raise SystemExit(FAILED)
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the page.")
+@click.option("--markdown", is_flag=True, help="Print Markdown: ids and counts, no values of persons.")
+def report(settings_file: Path, as_json: bool, out: Path | None, markdown: bool) -> None:
+    """Write the drift report: where the books differ, since when, and why."""
+    from flows import gather, show
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        data = gather.report_data(ctx)
+        show.report(ctx, data, as_json=as_json, out=out, markdown=markdown)
+
+
+@reconcile.group(cls=Ordered, invoke_without_command=True)
+@settings_option
+@json_option
+@click.pass_context
+def links(ctx: click.Context, settings_file: Path, as_json: bool) -> None:
+    """List links; decide on those in the review queue."""
+    ctx.obj = {"settings": settings_file, "json": as_json}
+    if ctx.invoked_subcommand:
+        return
+    from flows import show
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json, offline=True) as opened_pair:
+        show.links(runs.links(opened_pair), as_json=as_json)
+
+
+@links.command(name="review")
+@click.pass_obj
+def links_review(obj: dict[str, Any]) -> None:
+    """List the pairs that wait for a person, each with its evidence."""
+    from flows import show
+    from pipelines import runs
+
+    with opened(obj["settings"], as_json=obj["json"], offline=True) as ctx:
+        show.review(runs.review_queue(ctx), as_json=obj["json"])
+
+
+def _decide(obj: dict[str, Any], kind: str, link: str) -> None:
+    from pipelines import runs
+
+    with opened(obj["settings"], as_json=obj["json"], offline=True) as ctx:
+        chosen = runs.decide_link(ctx, kind, link)
+    if obj["json"]:
+        click.echo(json.dumps(chosen))
+    else:
+        click.echo(f"{kind}ed: {chosen['salesforce_id']} <-> {chosen['xero_id']}. The next plan keeps to it.")
+
+
+@links.command(name="accept")
+@click.argument("link")
+@click.pass_obj
+def links_accept(obj: dict[str, Any], link: str) -> None:
+    """Accept a proposed link (its number in `links review`, or its id)."""
+    _decide(obj, "accept", link)
+
+
+@links.command(name="refuse")
+@click.argument("link")
+@click.pass_obj
+def links_refuse(obj: dict[str, Any], link: str) -> None:
+    """Refuse a proposed link; remembered until one of the records changes."""
+    _decide(obj, "refuse", link)
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.argument("link")
+@click.argument("unit")
+@click.option(
+    "--take",
+    type=click.Choice(["salesforce", "xero", "neither"]),
+    required=True,
+    help="Whose value holds; 'neither' lets the difference stand.",
+)
+def resolve(settings_file: Path, as_json: bool, link: str, unit: str, take: str) -> None:
+    """Decide a conflict or a difference: LINK is a record's id on either side, UNIT as the plan names it."""
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        chosen = runs.resolve(ctx, link, unit, take)
+    click.echo(json.dumps(chosen) if as_json else f"{unit} of {link}: {take}. The next plan keeps to it.")
+
+
+@reconcile.command()
+@settings_option
+@json_option
+def status(settings_file: Path, as_json: bool) -> None:
+    """Say what is known, since when, and what waits."""
+    from flows import show
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        show.status(runs.status(ctx), as_json=as_json)
+
+
+@reconcile.command(name="enable-writes")
+@settings_option
+@json_option
+@click.option("--pair", required=True, help="The pair's name, as in the settings.")
+@click.option("--environment", required=True, type=click.Choice(["sandbox", "production"]))
+@click.option("--off", is_flag=True, help="Make the pair read-only again.")
+def enable_writes(settings_file: Path, as_json: bool, pair: str, environment: str, off: bool) -> None:
+    """Allow writes to one pair; pins its org, tenant and base currency."""
+    from flows import show
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json, offline=off) as ctx:
+        pins = runs.enable_writes(ctx, pair=pair, environment=environment, off=off)
+        show.pins(pins, as_json=as_json, off=off)
+
+
+@reconcile.group()
+def sandbox() -> None:
+    """Two local servers that behave as Salesforce and Xero do."""
+
+
+@sandbox.command()
+@click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of its state."
+)
+@click.option("--seed", help="demo (a fresh state's default), empty, or parties:N:SEED:DIRT.")
+@click.option("--xero-port", type=int, default=0, help="0: any free port.")
+@click.option("--salesforce-port", type=int, default=0, help="0: any free port.")
+@click.option("--limits", type=click.Choice(["real", "off"]), default="real", show_default=True)
+@click.option(
+    "--dialect", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Values of switches."
+)
+def serve(
+    state: Path, seed: str | None, xero_port: int, salesforce_port: int, limits: str, dialect: Path | None
+) -> None:
+    """Serve both until stopped; prints one line of JSON when ready."""
+    from sandbox.serve import serve as run
+
+    run(
+        state,
+        seed=seed,
+        xero_port=xero_port,
+        salesforce_port=salesforce_port,
+        limits=limits,
+        dialect=dialect,
+        announce=click.echo,
+    )
+
+
+def opened(settings_file: Path, *, as_json: bool, offline: bool = False) -> AbstractContextManager[Context]:
+    """Open the pair of a settings file, with progress on stderr where a person looks on."""
+    from flows import show
+    from pipelines import runs
+
+    return runs.open_context(settings_file, progress=show.progress(quiet=as_json), offline=offline)
+
+
+def exit_code(error: ReconcileError) -> int:
+    if isinstance(error, NeedsApproval):
+        return DIFFERS
+    return WRONG_USAGE if isinstance(error, FixSettings | FixMapping) else FAILED
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a user's own mistake ends in a message, never in a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        raise SystemExit(reconcile.main(args=given, prog_name="reconcile", standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        click.echo("stopped; nothing more is done.", err=True)
+        raise SystemExit(FAILED) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except click.exceptions.Exit as done:
+        raise SystemExit(done.exit_code) from None
+    except ReconcileError as error:
+        _tell(error, as_json="--json" in given)
+        raise SystemExit(exit_code(error)) from None
+    except OSError as error:
+        if os.environ.get("RECONCILE_DEBUG"):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        what = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or type(error).__name__)
+        click.echo(
+            f"reconcile: {what}{where}. What was committed is kept; mend it and run it again.", err=True
+        )
+        raise SystemExit(FAILED) from None
+    except Exception as error:
+        if os.environ.get("RECONCILE_DEBUG"):
+            raise
+        click.echo(
+            f"reconcile: a bug: {type(error).__name__}. What was committed is kept. "
+            "Run it again with RECONCILE_DEBUG=1 for the details, and please report them.",
+            err=True,
+        )
+        raise SystemExit(FAILED) from None
+
+
+def _tell(error: ReconcileError, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+    click.echo(f"reconcile: {error}", err=True)
+
+
+if __name__ == "__main__":
+    main()

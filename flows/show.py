@@ -1,0 +1,395 @@
+"""Prints what the stages give: for a person by rich, for a script as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import Console
+    from rich.text import Text
+
+    from flows.report import ReportData
+    from pipelines.doctor import Finding, Rights
+    from pipelines.runs import Applied, Context, Planned, Pulled
+
+SHOWN = 6  # rows of one group in the short form
+SYSTEMS = {"salesforce": "Salesforce", "xero": "Xero"}
+PHASE_TITLES = {
+    "link": "Link — write only ids",
+    "fill": "Fill — blanks of one side from the other",
+    "settle": "Settle — differences found at first contact",
+    "create": "Create — records that one side lacks",
+    "change": "Change — what moved since the last agreement",
+}
+SIGNS = {"link": "~", "update": "~", "create": "+"}
+COLOURS = {"link": "cyan", "update": "yellow", "create": "green"}
+
+
+def progress(*, quiet: bool) -> Callable[[str], None]:
+    """Give a function that tells a person, on stderr, what is going on now."""
+    if quiet:
+        return lambda text: None
+    return lambda text: click.echo(click.style(f"· {text}", dim=True), err=True)
+
+
+def print_json(data: Any) -> None:
+    click.echo(json.dumps(data, ensure_ascii=False, default=_plain, indent=None))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"no JSON form for {type(value).__name__}")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a frame that goes out as JSON; JSON objects in it are opened."""
+    return [{name: opened(value) for name, value in row.items()} for row in frame.to_dicts()]
+
+
+def opened(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] == "{":
+        try:
+            return json.loads(value, parse_float=Decimal)
+        except ValueError:
+            return value
+    return value
+
+
+def spoken(value: str | None) -> str:
+    """Give a canonical value as a person would write it."""
+    if value is None:
+        return "—"
+    found = opened(value)
+    if not isinstance(found, dict):
+        return str(value).removeprefix("raw:")
+    return ", ".join(part for part in _parts(found) if part)
+
+
+def _parts(found: dict[str, Any]) -> Iterable[str]:
+    if set(found) <= {"first", "last"}:
+        yield " ".join(str(found[key]) for key in ("first", "last") if found.get(key))
+        return
+    for key in ("lines", "line", "city", "region", "postal_code", "country"):
+        value = found.get(key)
+        yield ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    for key, value in found.items():
+        if key not in ("lines", "line", "city", "region", "postal_code", "country"):
+            yield (
+                f"{key}: {spoken(json.dumps(value) if isinstance(value, dict) else str(value))}"
+                if value
+                else ""
+            )
+
+
+def changed_text(before: str | None, after: str | None) -> Text:
+    """Give 'before → after' with what changed marked."""
+    from rich.text import Text
+
+    old, new = spoken(before), spoken(after)
+    text = Text()
+    if before is None:
+        return text.append(new, style="green")
+    matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
+    for side, style in ((0, "red"), (1, "green")):
+        for tag, a1, a2, b1, b2 in matcher.get_opcodes():
+            piece = old[a1:a2] if side == 0 else new[b1:b2]
+            text.append(piece, style="" if tag == "equal" else f"bold {style}")
+        if side == 0:
+            text.append(" → ", style="dim")
+    return text
+
+
+def plan_data(planned: Planned) -> dict[str, Any]:
+    """Give what `plan --json` promises to scripts (docs/scripting.md)."""
+    operations = [
+        {"id": row["record_id"], **{key: row[key] for key in OPERATION_KEYS}}
+        for row in rows(planned.operations)
+    ]
+    return {
+        "plan": planned.hash,
+        "file": str(planned.file) if planned.file else None,
+        "created_at": planned.created_at,
+        "expires_at": planned.expires_at,
+        "state": planned.state,
+        "phases": planned.phases(),
+        "operations": operations,
+        "conflicts": rows(planned.conflicts),
+        "review": rows(planned.review),
+        "rejects": rows(planned.rejects),
+        "drift": rows(planned.drift),
+        "findings": [row for row in rows(planned.findings) if not row["passed"]],
+        "beyond_limits": planned.beyond_limits,
+        "cost": planned.cost,
+    }
+
+
+OPERATION_KEYS = (
+    "operation_id", "system", "entity", "object", "source_id", "link_id", "action", "phase", "unit",
+    "before", "after", "reason", "rule", "depends_on",
+)  # fmt: skip
+
+
+def plan(planned: Planned, *, as_json: bool, everything: bool) -> None:
+    if as_json:
+        print_json(plan_data(planned))
+        return
+    console = _console()
+    console.print()
+    if planned.operations.is_empty():
+        console.print("[bold green]Nothing to do.[/] What both sides receive is in agreement.")
+    else:
+        console.print(
+            f"[bold]Plan {planned.short}[/]  [dim]made {planned.created_at:%Y-%m-%d %H:%M} UTC, "
+            f"good until {planned.expires_at:%Y-%m-%d %H:%M}[/]"
+        )
+    for phase, count in planned.phases().items():
+        if count:
+            _phase(console, planned, phase, everything=everything)
+    _also(console, planned)
+    if not planned.operations.is_empty():
+        _sum_up(console, planned)
+
+
+def _phase(console: Console, planned: Planned, phase: str, *, everything: bool) -> None:
+    import polars as pl
+    from rich.table import Table
+
+    console.print(f"\n[bold]{PHASE_TITLES[phase]}[/]")
+    mine = planned.operations.filter(pl.col("phase") == phase)
+    for keys, group in mine.group_by("system", "action", "object", maintain_order=True):
+        system, action, object_name = map(str, keys)
+        title = f"{SYSTEMS[system]} {object_name}: {action} {group.height}"
+        console.print(f"  [{COLOURS[action]}]{SIGNS[action]} {title}[/]")
+        table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+        for _ in range(4):
+            table.add_column(overflow="fold")
+        shown = group if everything else group.head(SHOWN)
+        for row in shown.to_dicts():
+            table.add_row("   ", f"[bold]{planned.name_of(row)}[/]", row["unit"], _what(row))
+            table.add_row("", "", "", f"[dim]{row['reason']} ({row['rule']})[/]")
+        console.print(table)
+        if group.height > shown.height:
+            console.print(f"     [dim]… {group.height - shown.height} more (--all)[/]")
+
+
+def _what(row: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    if row["action"] == "create":
+        given = {unit: value for unit, value in (opened(row["after"]) or {}).items() if value is not None}
+        return Text(
+            "; ".join(f"{unit} {spoken(_text(value))}" for unit, value in given.items()), style="green"
+        )
+    return changed_text(row["before"], row["after"])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _also(console: Console, planned: Planned) -> None:
+    for title, frame, hint in (
+        (
+            "conflicts: both sides changed",
+            planned.conflicts,
+            "`reconcile resolve ID UNIT --take salesforce|xero`",
+        ),
+        ("links to review", planned.review, "`reconcile links review`"),
+        ("set aside", planned.rejects, "each is named in the report"),
+    ):
+        if not frame.is_empty():
+            console.print(f"\n[bold magenta]{frame.height} {title}[/]  [dim]{hint}[/]")
+            for row in frame.head(SHOWN).to_dicts():
+                console.print(f"     {_line(planned, row)}")
+            if frame.height > SHOWN:
+                console.print(f"     [dim]… {frame.height - SHOWN} more[/]")
+    if not planned.drift.is_empty():
+        console.print(f"\n[dim]{planned.drift.height} differences are left standing (`reconcile report`).[/]")
+    for row in planned.findings.to_dicts():
+        if not row["passed"]:
+            console.print(f"[yellow]! {row['severity']}: {row['message']}[/]")
+
+
+def _line(planned: Planned, row: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    if "reason" in row:
+        return escape(f"{row['side']} {row['record_id']} {row['unit'] or ''}: {row['reason']}")
+    who = planned.names.get(row["salesforce_id"] or "") or planned.names.get(row["xero_id"] or "") or ""
+    ids = f"{row['salesforce_id']} <-> {row['xero_id']}"
+    if "score" in row:
+        other = planned.names.get(row["xero_id"] or "", "")
+        return escape(f"{who} <-> {other}  {row['rule']} {row['score'] or 0:.2f}  {ids}")
+    return escape(f"{who} {row['unit']}: {spoken(row['salesforce'])} | {spoken(row['xero'])}  {ids}")
+
+
+def _sum_up(console: Console, planned: Planned) -> None:
+    phases = ", ".join(f"{name} {count}" for name, count in planned.phases().items() if count)
+    cost = ", ".join(f"{SYSTEMS[side]} {calls}" for side, calls in planned.cost.items())
+    console.print(
+        f"\n[bold]{planned.operations.height} operations[/] ({phases}). Calls it will cost: {cost}."
+    )
+    for reason in planned.beyond_limits:
+        console.print(f"[red]Beyond the limits: {reason}. It needs approval of this very hash.[/]")
+    console.print(
+        f"[dim]Apply it: reconcile apply {planned.short}   in steps: --phase link, then fill, ...[/]"
+    )
+
+
+def applied(result: Applied, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "plan": result.plan,
+                "outcomes": rows(result.outcomes),
+                "counts": result.counts(),
+                "calls": result.calls,
+            }
+        )
+        return
+    console = _console()
+    counts = ", ".join(f"{name} {count}" for name, count in result.counts().items())
+    console.print(f"\n[bold]Plan {result.plan[:10]}[/]: {counts or 'nothing was to do'}.")
+    for row in result.outcomes.to_dicts():
+        if row["outcome"] not in ("confirmed", "adopted"):
+            console.print(
+                f"  [yellow]{row['outcome']}[/] {row['system']} {row['record_id'] or '(new)'} {row['unit']}: "
+                f"{row['message'] or ''}",
+                markup=True,
+            )
+
+
+def pulled(result: Pulled, *, as_json: bool) -> None:
+    if as_json:
+        print_json(result.as_dict())
+        return
+    from rich.table import Table
+
+    table = Table("object", "read", "changed", "gone", "known complete as of", box=None)
+    for row in result.objects:
+        state = row.error or f"{row.complete_as_of:%Y-%m-%d %H:%M:%S} UTC"
+        table.add_row(
+            f"{SYSTEMS[row.side]} {row.object}",
+            str(row.rows_seen),
+            str(row.rows_changed),
+            str(row.deleted),
+            state,
+        )
+    _console().print(table)
+
+
+def links(frame: pl.DataFrame, *, as_json: bool) -> None:
+    if as_json:
+        keys = ["link_id", "entity", "salesforce_id", "xero_id", "status", "rule", "score"]
+        print_json(rows(frame.select(keys)))
+        return
+    from rich.table import Table
+
+    table = Table("entity", "Salesforce", "Xero", "status", "rule", "score", box=None)
+    for row in frame.to_dicts():
+        score = f"{row['score']:.3f}" if row["score"] is not None else ""
+        table.add_row(row["entity"], row["salesforce_id"], row["xero_id"], row["status"], row["rule"], score)
+    _console().print(table)
+
+
+def review(queue: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(list(queue))
+        return
+    console = _console()
+    if not queue:
+        console.print("Nothing waits for a review.")
+    for number, row in enumerate(queue, start=1):
+        console.print(
+            f"[bold]{number}.[/] {row['entity']}  {row['salesforce_name']} [dim]{row['salesforce_id']}[/]"
+            f"  <->  {row['xero_name']} [dim]{row['xero_id']}[/]   {row['rule']} {row['score'] or 0:.2f}"
+        )
+        console.print(f"   [dim]{row['evidence']}[/]", markup=True)
+    if queue:
+        console.print("[dim]reconcile links accept N | reconcile links refuse N[/]")
+
+
+def status(data: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(data)
+        return
+    console = _console()
+    for name, value in data.items():
+        shown = value if not isinstance(value, dict) else ", ".join(f"{k} {v}" for k, v in value.items())
+        console.print(f"[bold]{name.replace('_', ' ')}[/]: {shown}", markup=True)
+
+
+def findings(found: Sequence[Finding], *, as_json: bool) -> None:
+    if as_json:
+        print_json([dataclasses.asdict(finding) for finding in found])
+        return
+    console = _console()
+    marks = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+    for finding in found:
+        console.print(f"{marks[finding.state]} {finding.check}: {finding.found}")
+        if finding.state != "ok" and finding.next_step:
+            console.print(f"       [dim]{finding.next_step}[/]")
+
+
+def rights(roles: Sequence[Rights], *, as_json: bool) -> None:
+    if as_json:
+        print_json([dataclasses.asdict(role) for role in roles])
+        return
+    for role in roles:
+        click.echo(click.style(f"{role.role}", bold=True))
+        click.echo(f"  Xero scopes: {' '.join(role.xero_scopes)}")
+        click.echo(f"  Salesforce user: {', '.join(role.salesforce_user)}")
+        for name, may in role.salesforce_objects.items():
+            click.echo(f"  {name}: {', '.join(may)}")
+        click.echo("  permission set, ready to deploy:")
+        click.echo(role.permission_set)
+
+
+def pins(data: dict[str, Any], *, as_json: bool, off: bool) -> None:
+    if as_json:
+        print_json(data)
+    elif off:
+        click.echo("The pair is read-only again.")
+    else:
+        click.echo("Writes are enabled for this pair, and only while these stay as they are:")
+        for name, value in data.items():
+            click.echo(f"  {name.replace('_', ' ')}: {value}")
+
+
+def report(ctx: Context, data: ReportData, *, as_json: bool, out: Path | None, markdown: bool) -> None:
+    """Write the page; or print the Markdown or the figures."""
+    from flows import gather
+    from flows.report import render_markdown
+
+    if markdown:
+        click.echo(render_markdown(data))
+    elif as_json:
+        print_json(gather.figures(data))
+    else:
+        page = gather.write_report(ctx, data, out)
+        gather.publish(ctx, data)
+        click.echo(
+            f"The report is {page}: open it in a browser. It holds personal values; keep it to yourself.",
+            err=True,
+        )

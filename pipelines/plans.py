@@ -1,0 +1,208 @@
+"""A plan at rest: immutable Parquet files with a manifest, named by the plan's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from reconcile.errors import PlanUnusable
+from reconcile.model import PHASES
+
+TABLES: Final = (
+    "operations",  # model.OPERATIONS
+    "moves",  # model.BASE_MOVES
+    "conflicts",  # model.DRIFT
+    "drift",  # model.DRIFT
+    "review",  # model.LINKS + fingerprint
+    "rejects",  # model.REJECTS
+    "findings",  # model.FINDINGS
+    "links",  # model.LINKS: all that hold, and those to review
+    "unmatched",  # entity, side, record_id, why
+    "summary",  # reconcile.drift.UNIT_STANDING
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sealed plan: what would be written, what is left standing, and on what it rests.
+
+    Its frames are those of TABLES. `names` gives a display name for a record id: personal values,
+    kept in the local manifest alone.
+    """
+
+    hash: str
+    file: Path | None
+    created_at: datetime
+    expires_at: datetime
+    operations: pl.DataFrame
+    moves: pl.DataFrame
+    conflicts: pl.DataFrame
+    drift: pl.DataFrame
+    review: pl.DataFrame
+    rejects: pl.DataFrame
+    findings: pl.DataFrame
+    links: pl.DataFrame
+    unmatched: pl.DataFrame
+    summary: pl.DataFrame
+    cost: Mapping[str, int]
+    header: Mapping[
+        str, Any
+    ]  # pair, org, tenant, mapping hash, snapshot: what the hash covers besides operations
+    complete_as_of: Mapping[str, datetime]  # by side.object
+    beyond_limits: list[str] = field(default_factory=list)
+    names: Mapping[str, str] = field(default_factory=dict)
+    basis: Mapping[str, Any] = field(default_factory=dict)  # the same basis gives the same decisions
+    rows: Mapping[str, int] = field(
+        default_factory=dict
+    )  # live rows by side.object, of the snapshot it rests on
+    state: str = "sealed"
+
+    @property
+    def short(self) -> str:
+        return self.hash[:10]
+
+    @property
+    def seen_at(self) -> dict[str, datetime]:
+        """By side the earliest time as of which all of its objects are known complete."""
+        seen: dict[str, datetime] = {}
+        for name, at in self.complete_as_of.items():
+            side = name.partition(".")[0]
+            seen[side] = min(seen.get(side, at), at)
+        return seen
+
+    @property
+    def waits(self) -> bool:
+        return not self.operations.is_empty()
+
+    def phases(self) -> dict[str, int]:
+        counted = dict(self.operations.group_by("phase").len().iter_rows())
+        return {phase: int(counted.get(phase, 0)) for phase in PHASES}
+
+    def totals(self) -> pl.DataFrame:
+        """Give one row an entity: entity, matched, review, unmatched_salesforce, unmatched_xero."""
+        links = self.links.group_by("entity").agg(
+            matched=(pl.col("status") == "linked").sum(), review=(pl.col("status") == "review").sum()
+        )
+        alone = self.unmatched.group_by("entity").agg(
+            unmatched_salesforce=(pl.col("side") == "salesforce").sum(),
+            unmatched_xero=(pl.col("side") == "xero").sum(),
+        )
+        return links.join(alone, on="entity", how="full", coalesce=True).fill_null(0).sort("entity")
+
+    def by_entity(self) -> list[dict[str, Any]]:
+        """Give the counts of one run for the trend: entity, drift, conflicts, review, matched, unmatched."""
+        counted = self.totals()
+        for name in ("drift", "conflicts"):
+            counts = getattr(self, name).group_by("entity").len(name)
+            counted = counted.join(counts, on="entity", how="left").fill_null(0)
+        unmatched = pl.col("unmatched_salesforce") + pl.col("unmatched_xero")
+        return counted.select(
+            "entity", "drift", "conflicts", "review", "matched", unmatched=unmatched
+        ).to_dicts()
+
+    def name_of(self, row: Mapping[str, Any]) -> str:
+        for key in ("record_id", "source_id"):
+            if name := self.names.get(row[key] or ""):
+                return name
+        return str(row["record_id"] or row["source_id"])
+
+
+def store(planned: Planned, folder: Path) -> Path:
+    """Write the plan's files, each whole or not at all; give the operations' file."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tables = {name: _parquet(getattr(planned, name)) for name in TABLES}
+    for name, data in tables.items():
+        _write(_table_file(folder, planned.hash, name), data)
+    manifest = {
+        "plan": planned.hash,
+        "created_at": planned.created_at.isoformat(),
+        "expires_at": planned.expires_at.isoformat(),
+        "cost": dict(planned.cost),
+        "header": dict(planned.header),
+        "complete_as_of": {name: at.isoformat() for name, at in planned.complete_as_of.items()},
+        "beyond_limits": planned.beyond_limits,
+        "basis": dict(planned.basis),
+        "rows": dict(planned.rows),
+        "names": dict(planned.names),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()},
+    }
+    _write(folder / f"{planned.hash}.json", json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    return _table_file(folder, planned.hash, "operations")
+
+
+def load(folder: Path, plan_hash: str) -> Planned:
+    """Read a stored plan.
+
+    Raises PlanUnusable where it is not there, or one byte of it is not as it was sealed.
+    """
+    try:
+        manifest = json.loads((folder / f"{plan_hash}.json").read_text(encoding="utf-8"))
+        tables = {name: _table_file(folder, plan_hash, name).read_bytes() for name in TABLES}
+    except (FileNotFoundError, ValueError):
+        raise PlanUnusable(
+            f"plan {plan_hash[:10]}: its files are not in {folder} or can't be read. "
+            "Make a new one with `reconcile plan`."
+        ) from None
+    for name, data in tables.items():
+        if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
+            raise PlanUnusable(
+                f"plan {plan_hash[:10]}: its {name} were changed after it was sealed. "
+                "Make a new one with `reconcile plan`."
+            )
+    frames = {name: pl.read_parquet(io.BytesIO(data)) for name, data in tables.items()}
+    return Planned(
+        hash=plan_hash,
+        file=_table_file(folder, plan_hash, "operations"),
+        created_at=datetime.fromisoformat(manifest["created_at"]),
+        expires_at=datetime.fromisoformat(manifest["expires_at"]),
+        operations=frames["operations"],
+        moves=frames["moves"],
+        conflicts=frames["conflicts"],
+        drift=frames["drift"],
+        review=frames["review"],
+        rejects=frames["rejects"],
+        findings=frames["findings"],
+        links=frames["links"],
+        unmatched=frames["unmatched"],
+        summary=frames["summary"],
+        cost=manifest["cost"],
+        header=manifest["header"],
+        complete_as_of={name: datetime.fromisoformat(at) for name, at in manifest["complete_as_of"].items()},
+        beyond_limits=manifest["beyond_limits"],
+        basis=manifest["basis"],
+        rows=manifest["rows"],
+        names=manifest["names"],
+    )
+
+
+def expired(planned: Planned, now: datetime) -> bool:
+    return now.astimezone(UTC) >= planned.expires_at
+
+
+def _table_file(folder: Path, plan_hash: str, name: str) -> Path:
+    return folder / (f"{plan_hash}.parquet" if name == "operations" else f"{plan_hash}.{name}.parquet")
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(path.suffix + ".part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

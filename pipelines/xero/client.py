@@ -1,0 +1,305 @@
+"""Speaks to Xero's accounting API: reads pages, sends raw writes, sorts what can go wrong.
+
+Facts: the spec 16.1.0 of XeroAPI/Xero-OpenAPI, and recordings of 2026 (docs of this project's architecture).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import httpx
+
+from pipelines import exact
+from pipelines.settings import Settings
+from pipelines.tokens import Tokens
+from pipelines.wire import Page, Reply, Row, Wire, decode, read_json, server_time, unexpected
+from pipelines.xero.auth import SIDE, XeroAuth
+from reconcile.errors import LoginRefused, MissingRight, UnexpectedReply, Unreachable
+
+API: Final = "/api.xro/2.0"
+PAGE_SIZE: Final = 1000
+SMALLEST_PAGE: Final = 100  # what a server that ignores pageSize gives
+MOST_PAGES: Final = 100_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class XeroClient:
+    """One organisation of Xero."""
+
+    def __init__(self, settings: Settings, tokens: Tokens, wire: Wire) -> None:
+        self.settings, self.wire = settings.xero, wire
+        self.auth = XeroAuth(settings, tokens, wire)
+        self.tenant_id = self.settings.tenant_id
+
+    def organisation(self) -> dict[str, Any]:
+        """Give the organisation's own record (Name, BaseCurrency, OrganisationID, ...)."""
+        reply = self._get(f"{API}/Organisation")
+        rows, _ = self._elements(reply, "Organisations")
+        if len(rows) != 1:
+            raise unexpected(SIDE, "Organisation", reply.content, "one organisation")
+        return rows[0][0]
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Give the tenants that this login may see."""
+        reply = self._get("/connections", tenant=False)
+        found = read_json(SIDE, "/connections", reply.content)
+        if not isinstance(found, list):
+            raise unexpected(SIDE, "/connections", reply.content, "a list of tenants")
+        return [entry for entry in found if isinstance(entry, dict)]
+
+    def contacts(
+        self,
+        *,
+        page: int = 1,
+        page_size: int = PAGE_SIZE,
+        modified_since: datetime | None = None,
+        include_archived: bool = True,
+        where: str | None = None,
+        ids: Sequence[str] = (),
+        order: str | None = None,
+    ) -> Page:
+        """Give one page of contacts; one call.
+
+        total is the pagination block's itemCount, null where there is no block. `last` is right under
+        every way of paging that is known: with and without block, and where pageSize is ignored.
+        """
+        query = {"page": str(page), "pageSize": str(page_size)}
+        query |= {"includeArchived": "true"} if include_archived else {}
+        query |= {"where": where} if where else {}
+        query |= {"IDs": ",".join(ids)} if ids else {}
+        query |= {"order": order} if order else {}
+        since = {"If-Modified-Since": _stamp(modified_since)} if modified_since else {}
+        reply = self._get(f"{API}/Contacts", params=query, headers=since)
+        if reply.status_code == 304:
+            return Page([], 0, self._clock(reply, {}), last=True)
+        rows, rest = self._elements(reply, "Contacts")
+        block = rest.get("pagination")
+        total, last = _paging(block if isinstance(block, dict) else None, page, len(rows), page_size)
+        return Page([_row(body, text, reply) for body, text in rows], total, self._clock(reply, rest), last)
+
+    def contact_pages(
+        self,
+        *,
+        modified_since: datetime | None = None,
+        include_archived: bool = True,
+        where: str | None = None,
+        ids: Sequence[str] = (),
+        order: str | None = None,
+        first: Page | None = None,
+    ) -> Iterator[Page]:
+        """Give page after page until nothing follows; `first` is page 1 where the caller has it already.
+
+        Raises UnexpectedReply where the pages never end.
+        """
+        seen: set[str] = set()
+        for number in range(1, MOST_PAGES):
+            page = (first if number == 1 else None) or self.contacts(
+                page=number,
+                modified_since=modified_since,
+                include_archived=include_archived,
+                where=where,
+                ids=ids,
+                order=order,
+            )
+            yield page
+            found = {row.record_id for row in page.rows}
+            # A server that ignores `page` gives the same rows for ever.
+            if page.last or found <= seen:
+                return
+            seen |= found
+        raise UnexpectedReply(
+            side=SIDE, at="Contacts", found=f"{MOST_PAGES} pages and no end", expected="a last page"
+        )
+
+    def put_contacts(self, body: bytes, idempotency_key: str) -> Reply:
+        """Create; an existing name or number is refused. Raises as `send` does."""
+        return self.send(
+            "PUT", f"{API}/Contacts", body, idempotency_key=idempotency_key, query="summarizeErrors=false"
+        )
+
+    def post_contacts(self, body: bytes, idempotency_key: str) -> Reply:
+        """Update by ContactID. Raises as `send` does."""
+        return self.send(
+            "POST", f"{API}/Contacts", body, idempotency_key=idempotency_key, query="summarizeErrors=false"
+        )
+
+    def send(
+        self, method: str, path: str, body: bytes, *, idempotency_key: str | None = None, query: str = ""
+    ) -> Reply:
+        """Send exactly these bytes, and give the answer for the writer to judge.
+
+        Raises ReadOnly, RateLimited, NotConnected, OutcomeUnknown, LoginRefused, MissingRight.
+        """
+        headers = {"Content-Type": "application/json"}
+        headers |= {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        url = self.settings.api_url + path + (f"?{query}" if query else "")
+        reply = self._authorised(method, url, headers=headers, content=body, write=True)
+        return Reply(reply.status_code, reply.headers, reply.content, SIDE)
+
+    def _get(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        tenant: bool = True,
+    ) -> httpx.Response:
+        url = self.settings.api_url + path
+        reply = self._authorised("GET", url, params=params, headers=headers, tenant=tenant)
+        if reply.status_code in (200, 304):
+            return reply
+        if reply.status_code >= 500:
+            raise Unreachable(side=SIDE, at=path, found=f"HTTP {reply.status_code} after several tries")
+        raise UnexpectedReply(side=SIDE, at=path, found=_error(reply), expected="HTTP 200")
+
+    def _authorised(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        tenant: bool = True,
+        write: bool = False,
+    ) -> httpx.Response:
+        """Send with a token; renew it once where the API refuses it (a 401 was not executed)."""
+        rejected = None
+        for _ in range(2):
+            token = self.auth.access_token(rejected=rejected)
+            own = {"Authorization": f"Bearer {token}"}
+            own |= {"xero-tenant-id": self.tenant_id} if tenant and self.tenant_id else {}
+            request = httpx.Request(
+                method,
+                url,
+                params=dict(params) if params else None,
+                headers={**(headers or {}), **own, "Accept": "application/json"},
+                content=content,
+            )
+            reply = self.wire.send(request, write=write)
+            if reply.status_code == 403:
+                raise self._forbidden(reply)
+            if reply.status_code != 401:
+                self.auth.worked()
+                return reply
+            if _lacks_scope(reply):
+                raise self._lacks_scope(httpx.URL(url).path, write=write)
+            rejected = token
+        raise LoginRefused(
+            side=SIDE,
+            at=self.settings.api_url,
+            found="a token that was granted just now is not accepted",
+            next_step="The connection may be revoked: connect the app to the organisation again.",
+        )
+
+    def _lacks_scope(self, path: str, *, write: bool) -> MissingRight:
+        needed = "accounting.contacts" if "Contacts" in path else "accounting.settings.read"
+        needed += "" if write or "Contacts" not in path else ".read"
+        return MissingRight(
+            side=SIDE,
+            found=f"the login lacks a scope for {path}",
+            next_step=f"Give the app the scope {needed}, name it in xero.scopes, and connect it again.",
+        )
+
+    def _forbidden(self, reply: httpx.Response) -> MissingRight:
+        return MissingRight(
+            side=SIDE,
+            found="the organisation refuses this login (HTTP 403)",
+            next_step="Check xero.tenant_id, and that the organisation is still connected to the app.",
+        )
+
+    def _elements(
+        self, reply: httpx.Response, key: str
+    ) -> tuple[list[tuple[dict[str, Any], str]], dict[str, Any]]:
+        try:
+            rows, rest = exact.parse_envelope(decode(SIDE, key, reply.content), key)
+        except ValueError:
+            raise unexpected(SIDE, key, reply.content) from None
+        if rows is None:
+            raise unexpected(SIDE, key, reply.content, f"a list of {key}")
+        return rows, rest
+
+    def _clock(self, reply: httpx.Response, rest: Mapping[str, Any]) -> datetime:
+        """Give Xero's own clock: the envelope's, else the Date header's."""
+        told = parse_date(rest.get("DateTimeUTC")) or server_time(reply)
+        if told is None:
+            raise UnexpectedReply(
+                side=SIDE,
+                at="Contacts",
+                found="neither DateTimeUTC nor a Date header",
+                expected="Xero's own time",
+            )
+        return told
+
+
+def parse_date(value: object) -> datetime | None:
+    """Give the instant of Xero's /Date(ms+0000)/ or ISO text, aware UTC; null for anything else.
+
+    The offset in /Date()/ is only how it is shown: the milliseconds are UTC already.
+    """
+    if not isinstance(value, str):
+        return None
+    match = re.fullmatch(r"/Date\((-?\d{1,17})([+-]\d{4})?\)/", value, re.ASCII)
+    try:
+        if match:
+            return EPOCH + timedelta(milliseconds=int(match[1]))
+        if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", value, re.ASCII):
+            return None
+        parsed = datetime.fromisoformat(value)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def quoted(value: str) -> str:
+    """Give the value as a string of Xero's where-grammar. Raises ValueError for what it can't carry."""
+    if re.search(r'["\\\x00-\x1f]', value):
+        raise ValueError("a value with a quote, a backslash or a control character can't be asked for")
+    return f'"{value}"'
+
+
+def _stamp(moment: datetime) -> str:
+    """Give UTC with whole seconds, rounded down: If-Modified-Since knows no fraction."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _row(body: dict[str, Any], text: str, reply: httpx.Response) -> Row:
+    contact_id = body.get("ContactID")
+    if not isinstance(contact_id, str) or not contact_id:
+        raise unexpected(SIDE, "Contacts", reply.content, "a ContactID in each contact")
+    return Row(contact_id.lower(), body, text)
+
+
+def _paging(block: Mapping[str, Any] | None, page: int, rows: int, page_size: int) -> tuple[int | None, bool]:
+    """Give (total, last). Without a block only a short page ends the list, as short as the smallest page."""
+    if rows == 0:
+        return (_count(block, "itemCount"), True)
+    pages = _count(block, "pageCount")
+    if pages is not None:
+        return _count(block, "itemCount"), page >= pages
+    return _count(block, "itemCount"), rows < min(SMALLEST_PAGE, page_size)
+
+
+def _count(block: Mapping[str, Any] | None, name: str) -> int | None:
+    value = (block or {}).get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _lacks_scope(reply: httpx.Response) -> bool:
+    """Tell a missing scope from a token that is no longer good; both are 401."""
+    header = reply.headers.get("WWW-Authenticate", "").lower()
+    return "insuffici" in header or "insufficent" in header or b"AuthorizationUnsuccessful" in reply.content
+
+
+def _error(reply: httpx.Response) -> str:
+    """Name a refusal without its message, which may quote a record."""
+    try:
+        body = reply.json()
+    except ValueError:
+        return f"HTTP {reply.status_code}"
+    kind = body.get("Type") if isinstance(body, dict) else None
+    known = isinstance(kind, str) and re.fullmatch(r"[A-Za-z]{1,60}", kind)
+    return f"HTTP {reply.status_code}" + (f" ({kind})" if known else "")

@@ -1,0 +1,238 @@
+"""Puts all that was decided into one plan: operations in the order in which they can be made and read.
+
+Five phases, each of which can be approved by itself: link (only ids), fill (blanks at first contact), settle
+(differences at first contact), create, change. What needs no write moves a base when the plan is sealed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from reconcile.creates import create_operations
+from reconcile.match import REVIEW, UNMATCHED
+from reconcile.model import (
+    BASE_MOVES,
+    DRIFT,
+    ENTITIES,
+    LINKS,
+    OPERATIONS,
+    PHASES,
+    REJECTS,
+    SIDES,
+    conform,
+    empty,
+)
+from reconcile.operations import (
+    PRIMARY,
+    Part,
+    Row,
+    change_operations,
+    limits_by_side,
+    link_operations,
+    part_of,
+    projection_operations,
+    without_double_writes,
+    without_email_in_other_hands,
+)
+
+RECORDS_A_REQUEST: Final = {"salesforce": 200, "xero": 50}
+SHARE_FROM: Final = 20  # records: of fewer a share says nothing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, what is kept without a write, and what is only told.
+
+    operations OPERATIONS. adopted_links LINKS and adopted_moves BASE_MOVES: kept when the plan is sealed.
+    moves BASE_MOVES: of links that come into being with an operation, kept with its outcome. drift and
+    conflicts DRIFT; review LINKS and fingerprint; unmatched as in Matches; rejects REJECTS.
+    """
+
+    operations: pl.DataFrame
+    adopted_links: pl.DataFrame
+    adopted_moves: pl.DataFrame
+    moves: pl.DataFrame
+    drift: pl.DataFrame
+    conflicts: pl.DataFrame
+    review: pl.DataFrame
+    unmatched: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+def build_plan(parts: Sequence[Part], fields: pl.DataFrame, decisions: pl.DataFrame) -> Plan:
+    """Give the plan of all entities.
+
+    Takes a Part for each entity, FIELDS, DECISIONS. Raises nothing: what can't be done is in rejects.
+    """
+    by_entity = {part.mapping.entity: part for part in parts}
+    limits = {entity: limits_by_side(part, fields) for entity, part in by_entity.items()}
+    rows: list[Row] = []
+    rejects: list[Row] = []
+    makers: dict[str, str] = {}
+    for entity, part in by_entity.items():
+        links, refused = link_operations(part)
+        makers |= _makers(links, part)
+        for made in (
+            (links, refused),
+            change_operations(part, limits[entity], makers),
+            projection_operations(part, limits[entity], makers),
+        ):
+            rows += made[0]
+            rejects += made[1]
+    created = create_operations(by_entity, limits, decisions, makers)
+    ordered = _in_order([*rows, *created.operations], by_entity)
+    kept, double = without_double_writes(ordered, by_entity)
+    kept, misplaced = without_email_in_other_hands(kept, by_entity)
+    kept = _without_orphans(kept)
+    return _plan(parts, kept, [*rejects, *created.rejects, *double, *misplaced], created.review, makers)
+
+
+def _makers(links: Sequence[Row], part: Part) -> dict[str, str]:
+    """New link -> the first operation that makes it: what else is written to the pair waits for it."""
+    new = set(part.matches.new["link_id"])
+    makers: dict[str, str] = {}
+    for row in links:
+        if row["link_id"] in new:
+            makers.setdefault(row["link_id"], row["operation_id"])
+    return makers
+
+
+def _plan(
+    parts: Sequence[Part],
+    rows: Sequence[Row],
+    rejects: Sequence[Row],
+    review: Sequence[pl.DataFrame],
+    makers: Mapping[str, str],
+) -> Plan:
+    later = pl.col("link_id").is_in(list(makers))
+    moves = pl.concat([empty(BASE_MOVES), *(part.merged.moves for part in parts)])
+    drift = pl.concat([empty(DRIFT), *(part.merged.drift for part in parts)])
+    new = pl.concat([empty(LINKS), *(part.matches.new for part in parts)])
+    told = [frame for part in parts for frame in (part.matches.incidents, part.merged.rejects)]
+    return Plan(
+        operations=_frame(rows, OPERATIONS),
+        adopted_links=new.filter(~later),
+        adopted_moves=moves.filter(~later),
+        moves=moves.filter(later),
+        drift=drift.filter(pl.col("why") != "conflict"),
+        conflicts=drift.filter(pl.col("why") == "conflict"),
+        review=pl.concat([empty(REVIEW), *(part.matches.review for part in parts), *review]),
+        unmatched=pl.concat([empty(UNMATCHED), *(part.matches.unmatched for part in parts)]),
+        rejects=pl.concat([*told, _frame(rejects, REJECTS)]),
+    )
+
+
+def _frame(rows: Sequence[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
+    columns = {name: [row.get(name) for row in rows] for name in schema}
+    return pl.DataFrame(columns, schema=dict(schema))
+
+
+# --- Order --------------------------------------------------------------------------------------------
+
+
+def _in_order(rows: Sequence[Row], parts: Mapping[str, Part]) -> list[Row]:
+    """Party before person, phase after phase, then by name; what depends on an operation follows it."""
+    names = _names(parts)
+    units = {
+        (entity, unit.name): place
+        for entity, part in parts.items()
+        for place, unit in enumerate(part.mapping.units, start=1)
+    }
+    at = {row["operation_id"]: row for row in rows}
+
+    def place(row: Row) -> tuple[Any, ...]:
+        maker = at.get(row.get("depends_on") or "", row)
+        # A link that follows its create stands beside it, whatever its entity.
+        head = maker if row["phase"] == "create" and row["action"] == "link" else row
+        name = names.get(head["record_id"] or "", names.get(head["source_id"] or "", ""))
+        return (
+            PHASES.index(row["phase"]),
+            ENTITIES.index(head["entity"]),
+            name.casefold(),
+            head.get("link_id") or head["source_id"] or "",
+            row is not head,
+            units.get((row["entity"], row["unit"]), 99),
+            row["unit"],
+            SIDES.index(row["system"]),
+            row["record_id"] or "",
+        )
+
+    return sorted(rows, key=place)
+
+
+def _names(parts: Mapping[str, Part]) -> dict[str, str]:
+    named = [
+        part.values.filter(pl.col("unit") == "name", pl.col("value").is_not_null()).select(
+            "record_id", "value"
+        )
+        for part in parts.values()
+    ]
+    return dict(pl.concat(named).iter_rows()) if named else {}
+
+
+def _without_orphans(rows: Sequence[Row]) -> list[Row]:
+    """Drop operations whose maker was set aside; makers stand before what depends on them."""
+    kept: list[Row] = []
+    ids: set[str] = set()
+    for row in rows:
+        if row.get("depends_on") is None or row["depends_on"] in ids:
+            kept.append(row)
+            ids.add(row["operation_id"])
+    return kept
+
+
+# --- What it costs, and how much it is ----------------------------------------------------------------
+
+
+def cost(operations: pl.DataFrame) -> dict[str, int]:
+    """Give the calls that a push makes, by side: looks, batches, and in Salesforce a reading back of each."""
+    calls = dict.fromkeys(SIDES, 0)
+    whole = pl.coalesce("record_id", "operation_id").str.strip_suffix(PRIMARY)
+    batches = operations.with_columns(creates=pl.col("action") == "create").group_by(
+        "system", "object", "phase", "creates"
+    )
+    for system, _, _, _, records in batches.agg(whole.n_unique()).iter_rows():
+        requests = -(-records // RECORDS_A_REQUEST[system])
+        calls[system] += requests * (2 if system == "salesforce" else 1)
+    looks = operations.select("system", "object").unique()["system"].to_list()
+    return {side: calls[side] + looks.count(side) for side in SIDES}
+
+
+def plan_hash(operations: pl.DataFrame, header: Mapping[str, Any]) -> str:
+    """Give the plan's hash: sha256 in hex over its header and its operations, whatever their order."""
+    rows = conform(operations, OPERATIONS).sort("operation_id").write_ndjson()
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True, default=str).encode())
+    digest.update(b"\n" + rows.encode())
+    return digest.hexdigest()
+
+
+def beyond_limits(
+    operations: pl.DataFrame, records: pl.DataFrame, *, max_operations: int, max_share: float
+) -> list[str]:
+    """Say why a plan is too large to be pushed unseen; an empty list: it is not.
+
+    The share is of the records of one entity and side; ids and new records don't count.
+    """
+    reasons: list[str] = []
+    if operations.height > max_operations:
+        reasons.append(f"{operations.height} operations, more than the limit of {max_operations}")
+    active = records.filter(pl.col("status") == "active").group_by("entity", "side").agg(active=pl.len())
+    touched = operations.filter(pl.col("action") == "update").group_by("entity", side="system")
+    shares = touched.agg(changed=pl.col("record_id").n_unique()).join(
+        active, on=["entity", "side"], how="left"
+    )
+    for entity, side, changed, count in shares.sort("entity", "side").iter_rows():
+        if changed > SHARE_FROM and changed > max_share * (count or 0):
+            reasons.append(
+                f"{changed} of {count or 0} records ({entity}, {side}) change, more than {max_share:.0%}"
+            )
+    return reasons
+
+
+__all__ = ["Part", "Plan", "beyond_limits", "build_plan", "cost", "part_of", "plan_hash"]
