@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.runs import Applied, Context, Planned, Pulled
 
 SHOWN = 6  # rows of one group in the short form
+WIDE = 140  # columns where the output is no terminal
 SYSTEMS = {"salesforce": "Salesforce", "xero": "Xero"}
 PHASE_TITLES = {
     "link": "Link — write only ids",
@@ -59,7 +60,8 @@ def _plain(value: Any) -> Any:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -182,24 +184,47 @@ def _phase(console: Console, planned: Planned, phase: str, *, everything: bool) 
         title = f"{SYSTEMS[system]} {object_name}: {action} {group.height}"
         console.print(f"  [{COLOURS[action]}]{SIGNS[action]} {title}[/]")
         table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-        for _ in range(4):
-            table.add_column(overflow="fold")
+        for ratio in (None, 3, None, 8):
+            table.add_column(overflow="fold", ratio=ratio)
         shown = group if everything else group.head(SHOWN)
         for row in shown.to_dicts():
-            table.add_row("   ", f"[bold]{planned.name_of(row)}[/]", row["unit"], _what(row))
-            table.add_row("", "", "", f"[dim]{row['reason']} ({row['rule']})[/]")
+            unit = "" if action == "create" else row["unit"].replace("_", " ")
+            table.add_row("   ", _who(planned, row), unit, _what(planned, row))
+            table.add_row("", "", "", _why(row, everything=everything))
         console.print(table)
         if group.height > shown.height:
             console.print(f"     [dim]… {group.height - shown.height} more (--all)[/]")
 
 
-def _what(row: dict[str, Any]) -> Text:
+def _who(planned: Planned, row: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    return Text(planned.name_of(row), style="bold")
+
+
+def _why(row: dict[str, Any], *, everything: bool) -> Text:
+    from rich.text import Text
+
+    return Text(f"{row['reason']} ({row['rule']})" if everything else row["reason"], style="dim")
+
+
+def _what(planned: Planned, row: dict[str, Any]) -> Text:
     from rich.text import Text
 
     if row["action"] == "create":
         given = {unit: value for unit, value in (opened(row["after"]) or {}).items() if value is not None}
-        return Text(
-            "; ".join(f"{unit} {spoken(_text(value))}" for unit, value in given.items()), style="green"
+        text = Text()
+        for unit, value in given.items():
+            text.append(f"{unit.replace('_', ' ')} ", style="dim").append(
+                spoken(_text(value)), style="green"
+            ).append("  ")
+        return text
+    if row["action"] == "link" and row["before"] is None:
+        partner = planned.names.get(row["source_id"] or "", "")
+        return (
+            Text("↔ ", style="cyan")
+            .append(partner)
+            .append(f"  {row['source_id'] or 'the new record'}", style="dim")
         )
     return changed_text(row["before"], row["after"])
 
@@ -221,7 +246,7 @@ def _also(console: Console, planned: Planned) -> None:
         if not frame.is_empty():
             console.print(f"\n[bold magenta]{frame.height} {title}[/]  [dim]{hint}[/]")
             for row in frame.head(SHOWN).to_dicts():
-                console.print(f"     {_line(planned, row)}")
+                console.print(f"     {_line(planned, row)}", soft_wrap=True)
             if frame.height > SHOWN:
                 console.print(f"     [dim]… {frame.height - SHOWN} more[/]")
     if not planned.drift.is_empty():

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from pipelines.intents import Ended, Intent, Operation, Request
 from pipelines.journal_knowledge import held_since, store_bases, store_links
@@ -167,9 +167,7 @@ class Intents:
         """
         every = [one for _, some in ended for one in some]
         with self._store.write(fence) as con:
-            for intent, some in ended:
-                if intent is not None:
-                    self._end_intent(con, intent, some)
+            self._end_intents(con, ended)
             self._store_outcomes(con, every, plan_hash)
             store_links(
                 self._store, con, pl.DataFrame([one.link for one in every if one.link], schema=dict(LINKS))
@@ -184,13 +182,20 @@ class Intents:
                 con, "outcomes", {"request_id": request_id, "plan_hash": plan_hash, "outcomes": told}
             )
 
-    def _end_intent(self, con: Connection, intent: Intent, some: Sequence[Ended]) -> None:
-        values = {
-            "state": some[0].outcome if some else "waiting",
-            "result_id": some[0].record_id if some else None,
-            "ended_at": stamp(self._store.now()),
-        }
-        con.execute(update(intents).where(intents.c.intent_id == intent.intent_id).values(**values))
+    def _end_intents(self, con: Connection, ended: Sequence[tuple[Intent | None, Sequence[Ended]]]) -> None:
+        now = stamp(self._store.now())
+        rows = [
+            {
+                "which": intent.intent_id,
+                "state": some[0].outcome if some else "waiting",
+                "result_id": some[0].record_id if some else None,
+                "ended_at": now,
+            }
+            for intent, some in ended
+            if intent is not None
+        ]
+        if rows:
+            con.execute(update(intents).where(intents.c.intent_id == bindparam("which")), rows)
 
     def _close_request(self, con: Connection, sent: Sent, status: int | None, sending_failed: bool) -> None:
         mine = (intents.c.request_id == sent.request_id) & intents.c.state.in_(LIVE)

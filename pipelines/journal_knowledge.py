@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
 
 from pipelines.journal_store import ROWS_AT_ONCE, Store, moment, stamp, upsert
 from pipelines.journal_tables import bases, decisions, links
 from reconcile.model import BASE_MOVES, BASES, DECISIONS, LINKS, UTC, Schema, conform
 
 LINK_COLUMNS: Final = list(LINKS)
+LINK_IDS: Final = ("link_id", "salesforce_id", "xero_id")
 HISTORY: Final[Schema] = {**LINKS, "sequence": pl.Int64, "held_from": UTC, "held_to": UTC}
 BASE_HISTORY: Final[Schema] = {**BASES, "sequence": pl.Int64}
 STORED_UNITS: Final = pl.Struct(
@@ -57,7 +58,9 @@ def store_links(store: Store, con: Connection, found: pl.DataFrame) -> int:
 
     A link that holds and shares an id with a new one of its entity ends: it stays as an alias.
     """
-    rows = con.execute(select(links).where(links.c.held_to.is_(None))).mappings().all()
+    if found.is_empty():
+        return 0
+    rows = _held_near(con, found)
     held = _history(rows).select(LINK_COLUMNS)
     new = conform(found, LINKS).join(held, on=LINK_COLUMNS, how="anti", nulls_equal=True)
     new = new.unique("link_id", keep="last", maintain_order=True)
@@ -72,6 +75,15 @@ def store_links(store: Store, con: Connection, found: pl.DataFrame) -> int:
     ]
     upsert(con, links, written)
     return len(written)
+
+
+def _held_near(con: Connection, found: pl.DataFrame) -> list[RowMapping]:
+    """Give the links that hold and share an id with these (all of them, where these are many)."""
+    query = select(links).where(links.c.held_to.is_(None))
+    if found.height > ROWS_AT_ONCE:
+        return list(con.execute(query).mappings())
+    near = or_(*(links.c[name].in_(found[name].drop_nulls().to_list()) for name in LINK_IDS))
+    return list(con.execute(query.where(near)).mappings())
 
 
 def _displaced(held: pl.DataFrame, new: pl.DataFrame) -> list[str]:

@@ -162,8 +162,8 @@ class Looks:
             and _folded(body.get(intent.key_field or "")) == _folded(intent.natural_key)
         }
 
-    def compare(self, seen: Sequence[tuple[Operation, Body]]) -> list[str]:
-        """Say of each operation what its record holds now.
+    def compare(self, seen: Sequence[tuple[Operation, Body]]) -> dict[str, str]:
+        """Say of each operation, by its id, what its record holds now; ask for many at once.
 
         after: what the operation would write; before: what the plan saw; other: something else;
         gone: the record is deleted, archived, or does not tell the unit any more.
@@ -176,10 +176,12 @@ class Looks:
                 for native in (now, operation.native_before, operation.native_after)
             ]
         values = self._canonical(asked)
-        return [
-            "gone" if not self._tells(operation, body) else _compared(*values[3 * place : 3 * place + 3])
+        return {
+            operation.operation_id: _compared(*values[3 * place : 3 * place + 3])
+            if self._tells(operation, body)
+            else "gone"
             for place, (operation, body) in enumerate(seen)
-        ]
+        }
 
     def _tells(self, operation: Operation, body: Body) -> bool:
         if is_closed(body, operation.system):

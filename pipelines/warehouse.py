@@ -485,7 +485,7 @@ class Warehouse:
             return NoEncryption()
         if re.search(r"encrypt|decrypt|wrong key", text, re.IGNORECASE):
             found = "warehouse.key does not open it" if self._key else "it is encrypted, and no key is set"
-            if self._key and "non-encrypted" in text:
+            if self._key and "not encrypted" in text:
                 found = "it is not encrypted, and warehouse.key is set"
             return WrongKey(self.path, found, KEY_STEP)
         if "Permission denied" in text or "Is a directory" in text:
@@ -576,16 +576,14 @@ class Warehouse:
             return self.con.sql(sql).to_arrow_table()
 
     def _tombstones(self, table: str, gone: Sequence[str]) -> pa.Table:
-        from pipelines.extract import tombstone_hash
+        from pipelines.extract import arrow_rows, tombstone_hash
 
         sql = f"select {COLUMNS} from {_table(table)} where _dlt_valid_to is null and record_id in (select unnest(?))"  # noqa: S608
         found = self.con.sql(sql, params=[list(gone)]).to_arrow_table().to_pydict()
         found["deleted"] = [True] * len(found["record_id"])
         pairs = zip(found["record_id"], found["row_hash"], strict=True)
         found["row_hash"] = [tombstone_hash(record_id, before) for record_id, before in pairs]
-        from pipelines.extract import arrow_schema
-
-        return _arrow(found, arrow_schema())
+        return arrow_rows(found)
 
     def _upsert(self, table: str, frame: pl.DataFrame) -> None:
         if frame.height:
@@ -730,10 +728,10 @@ JSON_TYPES: Final = {
     "boolean": "BOOLEAN",
     "int": "BIGINT",
     "long": "BIGINT",
-    "double": "DECIMAL(38,10)",
-    "currency": "DECIMAL(38,10)",
-    "percent": "DECIMAL(38,10)",
-    "decimal": "DECIMAL(38,10)",
+    "double": "DECIMAL(38,15)",
+    "currency": "DECIMAL(38,15)",
+    "percent": "DECIMAL(38,15)",
+    "decimal": "DECIMAL(38,15)",
     "list": "JSON",
     "object": "JSON",
 }
@@ -760,12 +758,6 @@ def _plain(frame: pl.DataFrame | pa.Table | None) -> Any:
         return frame
     enums = [name for name, kind in frame.schema.items() if isinstance(kind, (pl.Enum, pl.Categorical))]
     return frame.with_columns(pl.col(enums).cast(pl.String)).to_arrow()
-
-
-def _arrow(columns: Mapping[str, list[Any]], schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.table(dict(columns), schema=schema)
 
 
 def _snapshot(record: Sequence[Any]) -> Snapshot:

@@ -51,11 +51,7 @@ def canonical_parts(country: str | None, area: str | None, number: str | None, r
 
 
 def _with_prefix(prefix: str, national: str) -> str:
-    home = phonenumbers.region_code_for_country_code(int(prefix)) if len(prefix) < 4 else "ZZ"
-    # "44" and "020": the trunk prefix stays out of an international number, in most countries.
-    at_home = None if home in ("ZZ", "001") else _parsed(national, home)
-    if at_home is not None and str(at_home.country_code) == prefix:
-        return _canonical(at_home)
+    # The trunk prefix of "44", "020" is left out by the parser, in every country that has one (tried on all).
     text = f"+{prefix} {national}"
     number = _parsed(text, "ZZ") or _parsed(_digits(text), "ZZ")
     return RAW + _digits(text) if number is None else _canonical(number)

@@ -8,6 +8,7 @@ imports all libraries once and forks a child for each kill, so that a point cost
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -124,6 +125,20 @@ def difference(found: Content, expected: Content) -> str:
     return str({name: set(found[name]) ^ set(rows) for name, rows in expected.items() if found[name] != rows})
 
 
+IMPORTED_ONCE = (
+    "dlt",
+    "dlt.destinations.impl.duckdb.duck",
+    "dlt.sources.helpers.requests",
+    "dlt.common.libs.pyarrow",
+    "dlt.common.libs.sql_alchemy_compat",
+    "jwt",
+    "polars",
+    "pyarrow",
+    "simple_salesforce",
+    "sandbox.serve",
+)
+
+
 # --- The process that forks --------------------------------------------------------------------------
 
 
@@ -155,9 +170,8 @@ def forking(line: dict[str, Any]) -> Iterator[Callable[[Path, int], int]]:
 
 
 def serve_forks(line: dict[str, Any]) -> None:
-    import dlt  # noqa: F401
-    import dlt.destinations.impl.duckdb.configuration
-    import simple_salesforce  # noqa: F401
+    for name in IMPORTED_ONCE:
+        importlib.import_module(name)
 
     for request in sys.stdin:
         folder, point = json.loads(request)

@@ -82,7 +82,7 @@ def test_a_desk_has_a_role_mailbox(address: str) -> None:
     words(
         "jo@x.com jo.bloggs@x.com arthur@x.com april@x.com apu@x.com teamer@x.com "
         "salesman.joe@x.com info.jane@x.com mailer@x.com bill@x.com j@accounts.com arus@x.com "
-        "offices.jo@x.com "
+        "offices.jo@x.com jo.accounts@x.com j-info@x.com "
     ),
 )
 def test_a_person_has_none(address: str) -> None:

@@ -85,6 +85,7 @@ def test_an_example_of_every_kind_in_every_country_reads_back() -> None:
             written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
             value = canonical_phone(written, region)
             assert value == phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            assert canonical_parts(str(number.country_code), "", written, "GB") == value
             reads_back(value, "GB")
 
 

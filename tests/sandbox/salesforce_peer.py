@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 import requests
 from requests.adapters import HTTPAdapter
-from sandbox.serve import start
 from simple_salesforce import Salesforce
+
+from sandbox.serve import start
 
 VERSION = "67.0"
 ROOT = f"/services/data/v{VERSION}"

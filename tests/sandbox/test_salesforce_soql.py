@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sandbox.clock import Clock
 from sandbox.dialect import Dialect
 from sandbox.salesforce.errors import Refused
@@ -59,9 +60,11 @@ def few() -> Iterator[Org]:
         account(2, Name="beta", Type="Other", NumberOfEmployees=50, SystemModstamp=MONTHS[1]),
         account(3, Name="O'Hara 50%", Xero_Customer__c=True, SystemModstamp=MONTHS[2]),
         account(4, Name="Gone", IsDeleted=True, SystemModstamp=MONTHS[3]),
-        contact(1, FirstName="Ann", LastName="Ray", AccountId=make_id("001", "Ts", 1), Email="Ann@Ray.example"),
+        contact(
+            1, FirstName="Ann", LastName="Ray", AccountId=make_id("001", "Ts", 1), Email="Ann@Ray.example"
+        ),
         contact(2, LastName="Solo"),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,9 @@ def test_counting_gives_a_size_without_rows(few: Org) -> None:
 
 
 def test_aggregates_are_grouped_and_named(few: Org) -> None:
-    soql = "select Type, count(Id) n, max(NumberOfEmployees), sum(NumberOfEmployees) from Account group by Type"
+    soql = (
+        "select Type, count(Id) n, max(NumberOfEmployees), sum(NumberOfEmployees) from Account group by Type"
+    )
     rows = ask(few, soql + " order by count(Id) desc")["records"]
     assert rows[0] == {
         "attributes": {"type": "AggregateResult"},
@@ -153,20 +158,40 @@ def test_an_address_is_one_compound_value() -> None:
 @pytest.mark.parametrize(
     ("soql", "code", "place"),
     [
-        ("select Foo from Account", "INVALID_FIELD", "ERROR at Row:1:Column:8\nNo such column 'Foo' on entity 'Account'"),
-        ("select Id\nfrom Bar", "INVALID_TYPE", "ERROR at Row:2:Column:6\nsObject type 'Bar' is not supported"),
+        (
+            "select Foo from Account",
+            "INVALID_FIELD",
+            "ERROR at Row:1:Column:8\nNo such column 'Foo' on entity 'Account'",
+        ),
+        (
+            "select Id\nfrom Bar",
+            "INVALID_TYPE",
+            "ERROR at Row:2:Column:6\nsObject type 'Bar' is not supported",
+        ),
         ("select Id from Account where", "MALFORMED_QUERY", "unexpected token: '<EOF>'"),
         ("select * from Account", "MALFORMED_QUERY", "Column:8\nunexpected token: '*'"),
         ("select Id from Account where Name = 'a' and Type = 'b' or Id = null", "MALFORMED_QUERY", "'or'"),
-        ("select Id from Account where Name = 5", "INVALID_FIELD", "must be of type string and should be enclosed"),
-        ("select Id from Account where SystemModstamp > '2025'", "INVALID_FIELD", "dateTime and should not be"),
+        (
+            "select Id from Account where Name = 5",
+            "INVALID_FIELD",
+            "must be of type string and should be enclosed",
+        ),
+        (
+            "select Id from Account where SystemModstamp > '2025'",
+            "INVALID_FIELD",
+            "dateTime and should not be",
+        ),
         ("select Id from Account where Description = 'x'", "INVALID_FIELD", "can not be filtered"),
-        ("select Id from Account where Id = 'nope'", "INVALID_QUERY_FILTER_OPERATOR", "invalid ID field: nope"),
+        (
+            "select Id from Account where Id = 'nope'",
+            "INVALID_QUERY_FILTER_OPERATOR",
+            "invalid ID field: nope",
+        ),
         ("select Nothing.Name from Contact", "INVALID_FIELD", "Didn't understand relationship 'Nothing'"),
         ("select Name, count(Id) from Account", "MALFORMED_QUERY", "must be grouped or aggregated: Name"),
         ("select Id from Account offset 2001", "NUMBER_OUTSIDE_VALID_RANGE", "2000"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_query_is_refused_at_its_place(few: Org, soql: str, code: str, place: str) -> None:
     error = refused(few, soql)
     assert error.code == code
@@ -212,14 +237,19 @@ ROWS = org_of(
 )
 months = st.sampled_from(MONTHS)
 conditions = st.one_of(
-    st.builds(lambda op, at: f"SystemModstamp {op} {at}", st.sampled_from(["=", "<", "<=", ">", ">=", "!="]), months),
+    st.builds(
+        lambda op, at: f"SystemModstamp {op} {at}", st.sampled_from(["=", "<", "<=", ">", ">=", "!="]), months
+    ),
     st.builds(lambda op, at: f"LastModifiedDate {op} {at}", st.sampled_from(["=", "<", ">", ">="]), months),
-    st.builds(lambda ns: f"Name in ({', '.join(repr(f'n{n}') for n in ns)})", st.lists(st.integers(0, 8), min_size=1)),
+    st.builds(
+        lambda ns: f"Name in ({', '.join(repr(f'n{n}') for n in ns)})",
+        st.lists(st.integers(0, 8), min_size=1),
+    ),
     st.builds(lambda n: f"ExternalID__c = 'e{n}'", st.integers(0, 45)),
     st.builds(lambda n: f"Id != '{make_id('001', 'Ts', n)[:15]}'", st.integers(1, 45)),
     st.builds(lambda n: f"Id = '{make_id('001', 'Ts', n)[:15]}'", st.integers(1, 45)),
     st.sampled_from(["Type = null", "Type != 'Other'", "Name not in ('n1', 'n2')", "Name like '%3'"]),
-)  # fmt: skip
+)
 
 
 @settings(deadline=None, max_examples=150)

@@ -139,7 +139,9 @@ def upgrade() -> None:
         sa.Column("held_to", sa.String(40)),
         sa.PrimaryKeyConstraint("link_id"),
     )
+    op.create_index("ix_links_salesforce_id", "links", ["salesforce_id"])
     op.create_index("ix_links_sequence", "links", ["sequence"])
+    op.create_index("ix_links_xero_id", "links", ["xero_id"])
     op.create_table(
         "bases",
         sa.Column("link_id", sa.String(200), nullable=False),

@@ -1,0 +1,144 @@
+"""Says what an outcome proves: the link that it makes, and each side's own value of what was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from pipelines.intents import Ended, Intent, Operation
+from pipelines.looks import Body, Looks, entity_id, modified_at, piece_like
+from pipelines.outcomes import Outcomes
+from reconcile.bodies import dumps
+from reconcile.mapping import Mapping
+from reconcile.match import link_id as name_link
+from reconcile.model import BASES
+from reconcile.normalise import pieces
+
+UNHEEDED: Final = "the write was accepted, and the old value is still there"
+OTHER_SIDE: Final = {"salesforce": "xero", "xero": "salesforce"}
+
+
+class Learner:
+    """Turns what was written, or found written, into outcomes with links and bases."""
+
+    def __init__(self, mapping: Mapping, looks: Looks, outcomes: Outcomes) -> None:
+        self._mapping, self._looks, self._outcomes = mapping, looks, outcomes
+
+    def confirmed(self, written: Sequence[tuple[Intent, Body | None, str]]) -> list[list[Ended]]:
+        """Give the outcomes of confirmed intents. Takes (intent, record as read back or null, its id)."""
+        seen = [
+            (one, body)
+            for intent, body, _ in written
+            for one in intent.operations
+            if body is not None and one.action != "create"
+        ]
+        states = self._looks.compare(seen)
+        return [
+            [
+                Ended(one, "rejected", message=UNHEEDED)
+                if states.get(one.operation_id) == "before"
+                else self.learn_one(one, "confirmed", body, record_id)
+                for one in intent.operations
+            ]
+            for intent, body, record_id in written
+        ]
+
+    def adopted(self, intent: Intent, body: Body, record_id: str) -> list[Ended]:
+        """Give the outcomes of an intent whose values were found to be there."""
+        return [self.learn_one(one, "adopted", body, record_id) for one in intent.operations]
+
+    def learn_one(self, operation: Operation, outcome: str, body: Body | None, record_id: str) -> Ended:
+        """Give an operation's outcome with what it proves. body: the record as read back; null: not read."""
+        known_as = entity_id(record_id, operation.entity, operation.system)
+        placed = replace(operation, record_id=known_as)
+        link = self._link(placed) if placed.makes_link else None
+        link_id = link["link_id"] if link else placed.link_id
+        bases = tuple(self._bases(placed, link_id, body)) if link_id else ()
+        return Ended(placed, outcome, known_as, link=link, bases=bases)
+
+    def _link(self, operation: Operation) -> dict[str, Any] | None:
+        source_id = operation.source_id or self._written_reference(operation)
+        salesforce_id, xero_id = replace(operation, source_id=source_id).ids
+        if salesforce_id is None or xero_id is None:
+            return None
+        return {
+            "link_id": name_link(operation.entity, salesforce_id, xero_id),
+            "entity": operation.entity,
+            "salesforce_id": salesforce_id,
+            "xero_id": xero_id,
+            "status": "linked",
+            "rule": operation.match_rule or operation.rule,
+            "score": 1.0 if operation.score is None else operation.score,
+            "evidence": operation.evidence,
+            "made_by": f"plan {self._outcomes.plan_hash[:12]}",
+        }
+
+    def _written_reference(self, operation: Operation) -> str | None:
+        """Give the other side's id that a link writes: of a record made in this push the plan had none."""
+        entity = self._mapping.entities.get(operation.entity)
+        field = entity.side(operation.system).reference if entity else None
+        return json.loads(operation.native_after or "{}").get(field) if operation.action == "link" else None
+
+    def _bases(self, operation: Operation, link_id: str, body: Body | None) -> Iterable[dict[str, Any]]:
+        """Give BASES rows: of the link when it is new, and of the units that were written."""
+        if link_id not in self._outcomes.links:
+            # Later they would lay what was found first over what was agreed since.
+            for row in operation.moves:
+                stamp = datetime.fromisoformat(row["stamp"]) if row["stamp"] else None
+                yield {**row, "link_id": link_id, "stamp": stamp}
+        if operation.action == "create":
+            yield from self._bases_of_new(operation, link_id, body)
+        elif operation.action == "update" and self._is_unit(operation):
+            sent = operation.native_after or "{}"
+            native = sent if body is None else piece_like(sent, body)
+            yield from _pair(
+                operation, link_id, operation.unit, "agreed", native, operation.source_native, body
+            )
+
+    def _is_unit(self, operation: Operation) -> bool:
+        entity = self._mapping.entities.get(operation.entity)
+        # A projection is set, not merged: it has no base.
+        return entity is not None and any(unit.name == operation.unit for unit in entity.units)
+
+    def _bases_of_new(
+        self, operation: Operation, link_id: str, body: Body | None
+    ) -> Iterable[dict[str, Any]]:
+        entity = self._mapping.entities.get(operation.entity)
+        if entity is None:
+            return
+        now = body if body is not None else json.loads(operation.native_after or "{}")
+        told = pieces(now, entity, operation.system)
+        source = json.loads(operation.source_native or "{}")
+        for unit in entity.units:
+            if unit.name in source:
+                theirs = source[unit.name]
+                native = theirs if isinstance(theirs, str) else dumps(theirs)
+                kind = "agreed" if unit.receives(operation.system) else "as_found"
+                yield from _pair(operation, link_id, unit.name, kind, told[unit.name], native, body)
+
+
+def _pair(
+    operation: Operation,
+    link_id: str,
+    unit: str,
+    kind: str,
+    native: str,
+    source: str | None,
+    body: Body | None,
+) -> Iterable[dict[str, Any]]:
+    """Give both sides' rows of one unit; only the written side's stamp is known."""
+    side = operation.system
+    stamp = modified_at(body, side) if body is not None else None
+    for where, piece, seen in ((side, native, stamp), (OTHER_SIDE[side], source, None)):
+        row = {
+            "link_id": link_id,
+            "side": where,
+            "unit": unit,
+            "base_kind": kind,
+            "native": piece,
+            "stamp": seen,
+        }
+        yield {name: row[name] for name in BASES}
