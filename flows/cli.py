@@ -170,6 +170,8 @@ def plan(
     with opened(settings_file, as_json=as_json) as ctx:
         planned = runs.plan(ctx, full=full, pull_first=not no_pull, allowed=frozenset(allowed))
         show.plan(planned, as_json=as_json, everything=everything)
+    if planned.errors:
+        raise SystemExit(FAILED)
     raise SystemExit(DIFFERS if planned.waits else AGREED)
 
 

@@ -142,6 +142,7 @@ def plan_data(planned: Planned) -> dict[str, Any]:
         "drift": rows(planned.drift),
         "findings": [row for row in rows(planned.findings) if not row["passed"]],
         "beyond_limits": planned.beyond_limits,
+        "errors": dict(planned.errors),
         "cost": planned.cost,
     }
 
@@ -168,6 +169,8 @@ def plan(planned: Planned, *, as_json: bool, everything: bool) -> None:
     for phase, count in planned.phases().items():
         if count:
             _phase(console, planned, phase, everything=everything)
+    for name, error in planned.errors.items():
+        console.print(f"\n[bold red]{name} could not be read:[/] {error}", markup=True)
     _also(console, planned)
     if not planned.operations.is_empty():
         _sum_up(console, planned)

@@ -64,6 +64,7 @@ class Planned:
     rows: Mapping[str, int] = field(
         default_factory=dict
     )  # live rows by side.object, of the snapshot it rests on
+    errors: Mapping[str, str] = field(default_factory=dict)  # by side.object: why it could not be read
     state: str = "sealed"
 
     @property
@@ -132,6 +133,7 @@ def store(planned: Planned, folder: Path) -> Path:
         "beyond_limits": planned.beyond_limits,
         "basis": dict(planned.basis),
         "rows": dict(planned.rows),
+        "errors": dict(planned.errors),
         "names": dict(planned.names),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()},
     }
@@ -180,6 +182,7 @@ def load(folder: Path, plan_hash: str) -> Planned:
         beyond_limits=manifest["beyond_limits"],
         basis=manifest["basis"],
         rows=manifest["rows"],
+        errors=manifest["errors"],
         names=manifest["names"],
     )
 

@@ -268,11 +268,13 @@ def plan(
 
 def _plan(ctx: Context, warehouse: Warehouse, allowed: frozenset[str]) -> Planned:
     basis = _basis(ctx, warehouse)
-    if (last := _last_plan(ctx)) and last.basis == basis and not last.waits:
+    last = _last_plan(ctx)
+    settled = last is not None and not (last.waits or last.errors or _snapshot(warehouse).errors)
+    if last is not None and settled and last.basis == basis:
         ctx.progress("nothing has moved since the last plan")
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
-    decided = decide(ctx, warehouse)
+    decided = _without_failed(ctx, decide(ctx, warehouse), _snapshot(warehouse).errors)
     kept, rejects, findings = check(
         ctx, warehouse, decided, raw_moved=_raw_moved(last, basis), allowed=allowed
     )
@@ -358,6 +360,40 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
     return Decided(build_plan(parts, fields, decisions), tuple(parts), fields, raw)
+
+
+def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -> Decided:
+    """Plan nothing for an entity whose snapshot is not of this pull, nor for what depends on it."""
+    failed = [
+        name
+        for name, entity in ctx.mapping.entities.items()
+        if any(f"{side}.{entity.side(side).object}" in errors for side in model.SIDES)
+    ]
+    if "party" in failed:
+        failed = list(ctx.mapping.entities)
+    if not failed:
+        return decided
+    plan, held = decided.plan, pl.col("entity").cast(pl.String).is_in(failed)
+    reasons = [
+        {
+            "stage": "pull",
+            "entity": name,
+            "reason": f"nothing is planned for {name}: {'; '.join(errors)} could not be read",
+        }
+        for name in failed
+    ]
+    told = model.conform(pl.DataFrame(reasons), model.REJECTS)
+    return replace(
+        decided,
+        plan=replace(
+            plan,
+            operations=plan.operations.filter(~held),
+            adopted_links=plan.adopted_links.filter(~held),
+            adopted_moves=plan.adopted_moves.filter(~held),
+            moves=plan.moves.filter(~held),
+            rejects=pl.concat([plan.rejects, told]),
+        ),
+    )
 
 
 def _canonical(
@@ -504,6 +540,7 @@ def _seal(
         names=_names(decided, decisions, operations),
         basis=_basis(ctx, warehouse),
         rows=snapshot.rows,
+        errors=snapshot.errors,
         unmatched=decisions.unmatched,
         links=_links_and_review(ctx, decisions),
         summary=_standing(ctx, decisions),
@@ -661,9 +698,17 @@ def apply(ctx: Context, planned: Planned, *, phases: Sequence[str] = (), approve
             run_id=told["run_id"],
             progress=lambda done, total, text: ctx.progress(f"push {done}/{total} {text}"),
         )
+        if _left(ctx, planned):
+            ctx.journal.set_plan_state(planned.hash, "applied_in_part")
         applied = Applied(planned.hash, outcomes, ctx.clients.calls())
         told["counts"] = applied.counts()
         return applied
+
+
+def _left(ctx: Context, planned: Planned) -> int:
+    """How many operations of the plan, of all phases, are not done."""
+    done = ctx.journal.outcomes(planned.hash).filter(pl.col("outcome").is_in(["confirmed", "adopted"]))
+    return planned.operations.join(done, on="operation_id", how="anti").height
 
 
 def _may_apply(ctx: Context, planned: Planned, *, approved: bool) -> None:
@@ -687,8 +732,8 @@ def _may_apply(ctx: Context, planned: Planned, *, approved: bool) -> None:
         )
     if planned.beyond_limits and not approved:
         raise BeyondLimits(
-            f"plan {planned.short}: {'; '.join(planned.beyond_limits)}. Read it with `reconcile show`, then approve it: "
-            f"`reconcile apply {planned.short} --yes`."
+            f"plan {planned.short}: {'; '.join(planned.beyond_limits)}. Read it with `reconcile show`, "
+            f"then approve it: `reconcile apply {planned.short} --yes`."
         )
 
 
@@ -846,7 +891,7 @@ def _plan_status(last: Planned | None) -> dict[str, Any] | None:
 def _waits(last: Planned | None, ctx: Context) -> dict[str, int]:
     open_state = last is not None and last.state in ("sealed", "approved", "applied_in_part")
     return {
-        "operations": last.operations.height if last and open_state else 0,
+        "operations": _left(ctx, last) if last and open_state else 0,
         "conflicts": last.conflicts.height if last else 0,
         "review": len(review_queue(ctx)),
         "unsettled": ctx.journal.unsettled().height,

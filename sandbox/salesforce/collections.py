@@ -100,7 +100,7 @@ def _each(
     try:
         with org.store.transaction():
             replies = [_one(org, record, action, told) for record in records]
-            if False and not all(reply["success"] for reply in replies):
+            if all_or_none and not all(reply["success"] for reply in replies):
                 raise _Undo(replies)
     except _Undo as undone:
         return [ROLLED_BACK.row() if reply["success"] else reply for reply in undone.replies]

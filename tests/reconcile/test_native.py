@@ -75,7 +75,7 @@ def piece(drawn: list[Any], one: Unit, side: str) -> str:
 
 
 @pytest.mark.parametrize("kind", UNITS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(TEXTS, min_size=9, max_size=9), st.one_of(st.none(), st.lists(TEXTS, min_size=9, max_size=9)))
 def test_what_is_put_reads_back(kind: str, drawn: list[Any], present: list[Any] | None) -> None:
     """For every value of one side, written onto anything on the other, if nothing speaks against it."""
@@ -91,7 +91,7 @@ def test_what_is_put_reads_back(kind: str, drawn: list[Any], present: list[Any] 
 
 
 @pytest.mark.parametrize("kind", UNITS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(TEXTS, min_size=9, max_size=9))
 def test_a_vendor_that_trims_and_folds_blanks_changes_no_value(kind: str, drawn: list[Any]) -> None:
     entity, one = unit(UNITS[kind])

@@ -357,7 +357,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(bodies, min_size=1, max_size=3))
 def test_one_record_s_pieces_are_the_same_text_as_the_frame_s(drawn: list[dict[str, object]]) -> None:
     numbered = [{**body, "ContactID": XERO_ID.format(n)} for n, body in enumerate(drawn)]
@@ -370,7 +370,7 @@ def test_one_record_s_pieces_are_the_same_text_as_the_frame_s(drawn: list[dict[s
         assert set(pieces(body, default(), "xero")) == set(canonical.values["unit"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(bodies)
 def test_a_stored_piece_has_the_value_that_the_row_had(body: dict[str, object]) -> None:
     canonical = read(body, side="xero")
@@ -529,7 +529,7 @@ odd_bodies = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.lists(odd_bodies, min_size=1, max_size=4))
 def test_no_row_however_odd_stops_or_hides_another(drawn: list[object]) -> None:
     good = contact(9, Name="Good", TaxNumber="T9")

@@ -9,11 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from two_books import PRIMARY, Books, Mangle, as_given, books, phone, what
 
 from mappings import library
+
+# Shrinking whole books takes minutes; the drawn data is told anyway.
+SLOW = settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
 TEXTS = {"Name", "FirstName", "LastName", "City", "BillingCity"}
 NUMBERS = {"Phone", "Fax", "PhoneNumber"}
@@ -135,7 +138,7 @@ def edit(world: Books, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("mapping", ["default", "demo"])
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(SLOW)
 @given(data=st.data())
 def test_the_second_plan_is_empty_whatever_the_vendors_make_of_what_they_are_given(mapping, data):
     world = books(library()[mapping], data.draw(st.sampled_from(MANGLES), "mangle"))
@@ -150,7 +153,7 @@ def test_the_second_plan_is_empty_whatever_the_vendors_make_of_what_they_are_giv
         edit(world, data)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(SLOW)
 @given(data=st.data())
 def test_a_plan_that_is_not_applied_is_planned_again_the_same(data):
     world = books(library()["demo"])

@@ -1,0 +1,223 @@
+"""Kills a push at its numbered points, and sees that the next run ends as an undisturbed one.
+
+    python tests/kill_push.py                 at every point
+    python tests/kill_push.py --points 20     at so many, spread over all
+    python tests/kill_push.py --twice         the next run is killed too, at the same number
+
+`make kill-push` runs it. Each case: a fresh pair of systems, a push that dies (SIGKILL), a push that does
+not. The systems must hold the same records, the journal the same links and bases, and no record may have
+been made twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parent / "pipelines"))
+sys.path.insert(0, str(HERE.parent.parent))
+
+from peers import Peer, account, contact, settings_for  # noqa: E402
+from push_scene import (  # noqa: E402
+    PLAN,
+    Scene,
+    contact_id,
+    create,
+    follow_up,
+    link,
+    move_of,
+    operation,
+    update,
+)
+
+KINDS = {"xero": ("contact",), "salesforce": ("Account", "Contact")}
+
+
+def operations() -> list[dict[str, Any]]:
+    """A bit of everything: links, units on both sides, new records on both sides, a person."""
+    phone = "+442079460123"
+    new_contact, new_account = create("xero", 9, "Company 9"), create("salesforce", 10, "Company 10")
+    body = {
+        "FirstName": "Ada",
+        "LastName": "Byron",
+        "AccountId": {"$from": new_account["operation_id"]},
+        "ExternalID__c": contact_id(10) + ":primary",
+    }
+    human = operation(
+        system="salesforce",
+        entity="person",
+        object="Contact",
+        source_id=contact_id(10) + ":primary",
+        action="create",
+        phase="create",
+        unit="record",
+        native_after=json.dumps(body),
+        source_native=json.dumps({"name": '{"FirstName":"Ada","LastName":"Byron"}'}),
+        depends_on=new_account["operation_id"],
+    )
+    return [
+        link("xero", 2),
+        link("salesforce", 2),
+        update("xero", 2, "tax_number", None, "GB2", phase="fill"),
+        update("xero", 1, "phone", None, phone),
+        update("xero", 1, "tax_number", None, "GB1"),
+        update("salesforce", 1, "phone", None, phone),
+        update("salesforce", 3, "is_customer", "false", "true"),
+        new_contact,
+        follow_up(new_contact),
+        new_account,
+        human,
+        follow_up(new_account),
+    ]
+
+
+def fill(peer: Peer) -> None:
+    """Put both systems back to where the plan begins."""
+    for side in KINDS:
+        peer.control(side, "POST", "reset", {"seed": False})
+    peer.load("salesforce", [account(n) for n in (1, 2, 3, 9)])
+    people = contact(10, FirstName="Ada", LastName="Byron")
+    peer.load("xero", [*(contact(n) for n in (1, 2, 3)), people])
+
+
+def work(line: dict[str, Any], folder: Path) -> None:
+    """One run, in a process of its own: it settles what the one before left, and pushes the same plan."""
+    import polars as pl
+
+    scene = Scene(Peer(line, folder, settings_for(line, folder)), folder)
+    moves = pl.DataFrame([move_of(2, "name", '{"Name":"Company 2"}', '{"Name":"Company 2"}', "agreed")])
+    scene.push(operations(), moves=moves)
+
+
+def run(line: dict[str, Any], folder: Path, *, crash_at: int | None = None) -> int:
+    """Run `work` in a process; gives its exit code (-9: killed)."""
+    environ = {**os.environ, "RECONCILE_CRASH_COUNT": str(folder / "points")}
+    environ |= {"RECONCILE_CRASH_AT": str(crash_at)} if crash_at is not None else {}
+    command = [sys.executable, str(HERE), "--work", json.dumps(line), "--folder", str(folder)]
+    done = subprocess.run(command, env=environ, timeout=120, capture_output=True, text=True)
+    if done.returncode not in (0, -signal.SIGKILL):
+        raise AssertionError(done.stderr[-3000:])
+    return done.returncode
+
+
+@dataclass(frozen=True)
+class End:
+    """What is there afterwards, with new ids replaced by names."""
+
+    records: dict[str, Any]
+    links: list[tuple[str, ...]]
+    bases: list[tuple[str, ...]]
+    outcomes: dict[str, str]
+    made: dict[str, int]  # new record -> how often it was made
+
+
+def end_of(peer: Peer, folder: Path) -> End:
+    scene = Scene(peer, folder)
+    rows = [row for side, kinds in KINDS.items() for kind in kinds for row in scene.records(side, kind)]
+    names = {row.get("ContactID") or row["Id"]: row.get("Name") or row.get("LastName") for row in rows}
+
+    def named(text: Any) -> str:
+        for record_id, name in names.items():
+            text = str(text).replace(record_id, f"<{name}>")
+        return text
+
+    drop = {"UpdatedDateUTC", "attributes", "Id", "ContactID"}
+    kept = [
+        {key: named(value) for key, value in row.items() if key not in drop and not key.endswith(("Date", "stamp"))}
+        for row in rows
+    ]
+    with scene.journal() as journal:
+        assert journal.verify().ok
+        assert journal.unsettled().is_empty()
+        links = journal.links().select("salesforce_id", "xero_id", "rule").rows()
+        bases = journal.bases().select("link_id", "side", "unit", "base_kind", "native").rows()
+        outcomes = dict(journal.outcomes(PLAN).select("operation_id", "outcome").rows())
+    changes = [change for side in KINDS for one in peer.requests(side) for change in one["changes"]]
+    made = Counter(named(what) for action, _, what in changes if action == "create")
+    return End(
+        records={str(row.get("Name") or row.get("LastName")) + str(len(row)): row for row in kept},
+        links=sorted(tuple(map(named, row)) for row in links),
+        bases=sorted(tuple(map(named, row)) for row in bases),
+        outcomes=outcomes,
+        made=dict(made),
+    )
+
+
+def undisturbed(peer: Peer, folder: Path) -> tuple[End, int]:
+    """Give how a run ends that nobody kills, and how many points it passes."""
+    fill(peer)
+    folder.mkdir()
+    Scene(peer, folder).know(1, 3)
+    assert run(peer.line, folder) == 0
+    end = end_of(peer, folder)
+    assert set(end.outcomes.values()) == {"confirmed"}
+    assert set(end.made.values()) == {1} and len(end.made) == 3
+    return end, int((folder / "points").read_text())
+
+
+def killed_at(point: int, peer: Peer, folder: Path, expected: End, *, twice: bool = False) -> float:
+    """Kill a run at a point and run again; gives the seconds it took. Raises AssertionError."""
+    started = time.monotonic()
+    fill(peer)
+    folder.mkdir()
+    Scene(peer, folder).know(1, 3)
+    assert run(peer.line, folder, crash_at=point) == -signal.SIGKILL, f"point {point}: it did not die"
+    if twice:
+        run(peer.line, folder, crash_at=point)
+    assert run(peer.line, folder) == 0
+    end = end_of(peer, folder)
+    assert set(end.outcomes.values()) <= {"confirmed", "adopted"}, f"point {point}: {end.outcomes}"
+    assert end.made == expected.made, f"point {point}: made {end.made}"
+    assert end.records == expected.records, f"point {point}: other records"
+    assert end.links == expected.links, f"point {point}: other links"
+    assert end.bases == expected.bases, f"point {point}: other bases"
+    return time.monotonic() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Kill a push at its numbered points.")
+    parser.add_argument("--points", type=int, default=0, help="how many, spread over all; 0: every one")
+    parser.add_argument("--twice", action="store_true", help="kill the run after it too")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(json.loads(options.work), options.folder)
+        return
+    sweep(options.points, twice=options.twice)
+
+
+def sweep(wanted: int, *, twice: bool) -> None:
+    from sandbox.serve import start
+
+    with tempfile.TemporaryDirectory() as root, start(Path(root) / "sandbox", seed="empty", limits="off") as line:
+        peer = Peer(line, Path(root), settings_for(line, Path(root)))
+        expected, points = undisturbed(peer, Path(root) / "whole")
+        step = max(1, points // wanted) if wanted else 1
+        chosen = range(1, points + 1, step)
+        print(f"{points} points; killing at {len(chosen)} of them")
+        failed = 0
+        for point in chosen:
+            try:
+                took_s = killed_at(point, peer, Path(root) / f"at_{point}", expected, twice=twice)
+                print(f"point {point:3}: as undisturbed ({took_s:.1f} s)")
+            except AssertionError as error:
+                failed += 1
+                print(f"point {point:3}: {error}")
+    print(f"{len(chosen) - failed} of {len(chosen)} as undisturbed")
+    raise SystemExit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
