@@ -353,9 +353,22 @@ def review(queue: Sequence[dict[str, Any]], *, as_json: bool) -> None:
             f"[bold]{number}.[/] {row['entity']}  {row['salesforce_name']} [dim]{row['salesforce_id']}[/]"
             f"  <->  {row['xero_name']} [dim]{row['xero_id']}[/]   {row['rule']} {row['score'] or 0:.2f}"
         )
-        console.print(f"   [dim]{row['evidence']}[/]", markup=True)
+        console.print(f"   [dim]{_evidence(row['evidence'])}[/]", markup=True)
     if queue:
         console.print("[dim]reconcile links accept N | reconcile links refuse N[/]")
+
+
+def _evidence(text: str | None) -> str:
+    """Say 'phone equal (+12.0), name overlap (+6.2)': each comparison, its level and weight (log2)."""
+    found = json.loads(text or "{}")
+    if not isinstance(found, dict):
+        return str(text)
+    told = {name: one if isinstance(one, dict) else {"level": one} for name, one in found.items()}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {one.get('level', '')}"
+        + (f" ({one['weight']:+.1f})" if "weight" in one else "")
+        for name, one in told.items()
+    )
 
 
 def status(data: dict[str, Any], *, as_json: bool) -> None:
@@ -364,8 +377,14 @@ def status(data: dict[str, Any], *, as_json: bool) -> None:
         return
     console = _console()
     for name, value in data.items():
-        shown = value if not isinstance(value, dict) else ", ".join(f"{k} {v}" for k, v in value.items())
-        console.print(f"[bold]{name.replace('_', ' ')}[/]: {shown}", markup=True)
+        if name != "journal":
+            console.print(f"[bold]{name.replace('_', ' ')}[/]: {_told(value)}", markup=True)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {shown}" for key, shown in value.items()) or "none"
+    return "none yet" if value is None else str(value)
 
 
 def findings(found: Sequence[Finding], *, as_json: bool) -> None:

@@ -1,28 +1,64 @@
 """The Prefect flows: `sync` looks and tells, `apply` does what an approved plan says.
 
-Prefect schedules and shows; the journal is the record. Stages that may start over are retried as tasks;
-a push is not: it settles first. Artifacts hold ids and counts, never a value of a person.
+Prefect schedules and shows; the journal is the record. A stage that may start over is retried as a task;
+a push is not: it settles first. Artifacts hold ids and counts, never a value of a person; so do logs and
+states, since an error that is not one of ours is told by its kind and place alone.
 """
 
 from __future__ import annotations
 
+import pipelines.quiet  # noqa: F401  (telemetry off, before Prefect is imported)
+
+# isort: split
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.runtime import flow_run, task_run
+from prefect.states import Completed, Failed, State
+from pydantic import Field
 
-import pipelines.quiet  # noqa: F401  (telemetry off, before Prefect is imported)
 from flows import gather
 from flows.report import render_markdown
 from pipelines import runs
 from pipelines.runs import Applied, Context, Planned, Pulled
-from reconcile.errors import ReconcileError
+from reconcile.errors import ReconcileError, RetryLater
+
+Phase = Literal["link", "fill", "settle", "create", "change"]
+PlanHash = Annotated[str, Field(pattern="^[0-9a-f]{10,64}$")]
+
+PULL_RETRIES: Final = 2
+WAITS_S: Final = [30.0, 180.0]
+LISTED: Final = 500  # rows of a table artifact
+
+
+class Unforeseen(ReconcileError):
+    """A bug, told without its text: that may hold a value of a record."""
+
+    def __init__(self, error: Exception) -> None:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        super().__init__(
+            f"a bug: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}. What was committed "
+            "is kept. Run the stage by the command line with RECONCILE_DEBUG=1 for the details."
+        )
+
+
+@contextmanager
+def telling_no_values() -> Iterator[None]:
+    """Let our errors through, whose messages hold no value; replace any other by an Unforeseen."""
+    try:
+        yield
+    except ReconcileError:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever it is, its text may hold a value)
+        raise Unforeseen(error) from None
 
 
 def run_name() -> str:
@@ -30,31 +66,59 @@ def run_name() -> str:
     return f"{flow_run.flow_name}-{pair}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-@task(name="pull", retries=2, retry_delay_seconds=30, cache_policy=NO_CACHE, persist_result=False)
+# --- the stages ------------------------------------------------------------------------------------------
+
+
+def may_start_over(task: Any, run: Any, state: State[Any]) -> bool:
+    """Try again only what may go better by itself: no refused login, no wrong setting, no bug."""
+    return isinstance(state.result(raise_on_failure=False), RetryLater)
+
+
+@task(
+    name="pull",
+    retries=PULL_RETRIES,
+    retry_delay_seconds=WAITS_S,
+    retry_condition_fn=may_start_over,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def pull_stage(ctx: Context, full: bool) -> Pulled:
-    return runs.pull(ctx, full=full)
+    with telling_no_values():
+        return try_again_while_it_helps(runs.pull(ctx, full=full))
+
+
+def try_again_while_it_helps(pulled: Pulled) -> Pulled:
+    """Raise where an object's failure may pass by itself; with the last try, go on without that object."""
+    passing = [failure for failure in pulled.failures if isinstance(failure, RetryLater)]
+    if passing and task_run.run_count <= PULL_RETRIES:
+        raise passing[0]
+    return pulled
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_stage(ctx: Context) -> Planned:
-    return runs.plan(ctx, pull_first=False)
+    with telling_no_values():
+        return runs.plan(ctx, pull_first=False)
 
 
 @task(name="push", cache_policy=NO_CACHE, persist_result=False)
-def push_stage(ctx: Context, planned: Planned, phases: tuple[str, ...], approved: bool) -> Applied:
-    return runs.apply(ctx, planned, phases=phases, approved=approved)
+def push_stage(ctx: Context, planned: Planned, phases: Sequence[str], approved: bool) -> Applied:
+    with telling_no_values():
+        return runs.apply(ctx, planned, phases=tuple(phases), approved=approved)
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
-def report_stage(ctx: Context) -> str:
-    data = gather.report_data(ctx)
-    gather.write_report(ctx, data)
-    gather.publish(ctx, data)
-    markdown = render_markdown(data)
-    create_markdown_artifact(
-        markdown, key="drift-report", description="Where the books differ: ids and counts."
-    )
-    return markdown
+def report_stage(ctx: Context) -> None:
+    with telling_no_values():
+        data = gather.report_data(ctx)
+        gather.write_report(ctx, data)
+        gather.publish(ctx, data)
+        create_markdown_artifact(
+            render_markdown(data), key="drift-report", description="Where the books differ: ids and counts."
+        )
+
+
+# --- what Prefect's pages show ---------------------------------------------------------------------------
 
 
 def show_pull(pulled: Pulled) -> None:
@@ -72,18 +136,21 @@ def show_pull(pulled: Pulled) -> None:
 
 
 def show_plan(planned: Planned) -> None:
-    shown = planned.operations.head(500)
+    columns = ("phase", "system", "object", "record_id", "source_id", "action", "unit")
     create_table_artifact(
-        [
-            {
-                name: row[name]
-                for name in ("phase", "system", "object", "record_id", "action", "unit", "reason")
-            }
-            for row in shown.to_dicts()
-        ],
+        planned.operations.select(columns).head(LISTED).to_dicts(),
         key="plan",
-        description=f"Plan {planned.hash}: {planned.operations.height} operations; "
-        "values are shown by `reconcile show`.",
+        description=f"Plan {planned.hash}: {summary(planned)}. "
+        "`reconcile show`, on the worker, prints it with its values.",
+    )
+
+
+def show_outcomes(applied: Applied) -> None:
+    columns = ("operation_id", "outcome", "record_id")
+    create_table_artifact(
+        applied.outcomes.select(columns).head(LISTED).to_dicts(),
+        key="outcomes",
+        description=f"What became of plan {applied.plan}: {spoken(applied.counts())}.",
     )
 
 
@@ -94,54 +161,70 @@ def summary(planned: Planned) -> str:
     )
 
 
+def spoken(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing to do"
+
+
+# --- the flows -------------------------------------------------------------------------------------------
+
+
 @flow(name="sync", flow_run_name=run_name, persist_result=False)
 def sync(
     settings_file: str = "reconcile.toml",
     full: bool = False,
-    apply_phases: list[str] | None = None,
+    apply_phases: list[Phase] | None = None,
 ) -> State[Any]:
     """Take a snapshot of both systems, decide what differs, check it, report.
 
     Args:
         settings_file: The settings file of the pair, on the worker's machine.
         full: Read everything, not only what moved since the last pull.
-        apply_phases: Phases to apply without being asked (link, fill, settle, create, change).
-            Empty: report only. They need `reconcile enable-writes` on the worker, and keep to its limits.
+        apply_phases: Phases to apply without being asked. None: report only. They need
+            `reconcile enable-writes` on the worker; a plan beyond the limits of the settings is not applied.
     """
     log = get_run_logger()
-    with runs.open_context(Path(settings_file), progress=log.info) as ctx:
+    with telling_no_values(), runs.open_context(Path(settings_file), progress=log.info) as ctx:
         pulled = pull_stage(ctx, full)
         show_pull(pulled)
         planned = plan_stage(ctx)
         show_plan(planned)
-        log.info(summary(planned))
-        if apply_phases and not planned.operations.is_empty():
-            applied = push_stage(ctx, planned, tuple(apply_phases), False)
-            log.info("applied: %s", applied.counts())
+        log.info("plan %s: %s", planned.short, summary(planned))
+        ended: State[Any] = Completed(message=summary(planned))
+        if apply_phases and planned.waits:
+            ended = push(ctx, planned, apply_phases, approved=False)
         report_stage(ctx)
-        if pulled.errors:
-            raise ReconcileError(f"{len(pulled.errors)} objects could not be read; the others are done.")
-    return Completed(message=summary(planned))
+    if pulled.errors:
+        return Failed(message=f"not read: {'; '.join(pulled.errors)}")
+    return ended
 
 
 @flow(name="apply", flow_run_name=run_name, persist_result=False)
 def apply(
-    settings_file: str = "reconcile.toml", plan_hash: str = "", phases: list[str] | None = None
+    plan_hash: PlanHash, settings_file: str = "reconcile.toml", phases: list[Phase] | None = None
 ) -> State[Any]:
     """Do what an approved plan says, once.
 
     Args:
+        plan_hash: The plan that was read and approved, as `reconcile show` prints it. Approving is naming it.
         settings_file: The settings file of the pair, on the worker's machine.
-        plan_hash: The plan that was read and approved. It must be given: approving is naming it.
-        phases: Only these phases (link, fill, settle, create, change); empty: all of the plan.
+        phases: Only these phases. None: all of the plan.
     """
-    if not plan_hash:
-        raise ReconcileError(
-            "plan_hash is empty: name the plan that you approve, as `reconcile show` prints it."
-        )
-    with runs.open_context(Path(settings_file), progress=get_run_logger().info) as ctx:
-        applied = push_stage(ctx, runs.load_plan(ctx, plan_hash), tuple(phases or ()), True)
+    log = get_run_logger()
+    with telling_no_values(), runs.open_context(Path(settings_file), progress=log.info) as ctx:
+        planned = runs.load_plan(ctx, plan_hash)
+        ended = push(ctx, planned, phases or (), approved=True)
         report_stage(ctx)
-        if applied.failed:
-            raise ReconcileError(f"not all of the plan could be done: {applied.counts()}")
-    return Completed(message=f"applied: {applied.counts()}")
+    return ended
+
+
+def push(ctx: Context, planned: Planned, phases: Sequence[str], *, approved: bool) -> State[Any]:
+    """Push, look again, and give the state in which the flow ends; the report comes in any case."""
+    pushed = push_stage(ctx, planned, phases, approved, return_state=True)
+    if not pushed.is_completed():
+        return pushed
+    applied: Applied = pushed.result()
+    show_outcomes(applied)
+    pull_stage(ctx, False)  # so that the report says how it stands now
+    show_plan(plan_stage(ctx))
+    told = f"plan {planned.short}: {spoken(applied.counts())}"
+    return Failed(message=f"not all could be done: {told}") if applied.failed else Completed(message=told)

@@ -38,6 +38,7 @@ from reconcile.errors import (
     NeedsApproval,
     PlanUnusable,
     ReadOnly,
+    ReconcileError,
 )
 from reconcile.mapping import EntityMapping, check_mapping, load_mapping
 from reconcile.mapping import Mapping as FieldMapping
@@ -155,11 +156,12 @@ def _check_environment(ctx: Context) -> None:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What one pull read, by side and object."""
+    """What one pull read, by side and object; failures: the errors behind `errors`."""
 
     snapshot_id: str
     objects: Sequence[ObjectResult]
     calls: Mapping[str, int]
+    failures: Sequence[ReconcileError] = ()
 
     @property
     def errors(self) -> list[str]:
@@ -203,7 +205,7 @@ def _pull(ctx: Context, warehouse: Warehouse, *, full: bool, accept_smaller: boo
         needed={side: ctx.mapping.fields(side) for side in model.SIDES},
         progress=ctx.progress,
     )
-    return Pulled(result.snapshot_id, result.objects, result.calls)
+    return Pulled(result.snapshot_id, result.objects, result.calls, result.failures)
 
 
 def _check_pins_at_login(ctx: Context) -> None:
@@ -862,7 +864,6 @@ def resolve(ctx: Context, record_id: str, unit: str, take: str) -> dict[str, Any
 def status(ctx: Context) -> dict[str, Any]:
     """Say what is known, since when, and what waits; reads the journal alone."""
     last = _last_plan(ctx)
-    known = ctx.journal.status()
     pair = ctx.settings.pair
     pulls = [run for run in ctx.journal.runs(limit=50) if run.kind == "pull" and run.state == "done"]
     return {
@@ -873,7 +874,10 @@ def status(ctx: Context) -> dict[str, Any]:
         "known_complete_as_of": {side: at.isoformat() for side, at in last.seen_at.items()} if last else {},
         "last_plan": _plan_status(last),
         "waits": _waits(last, ctx),
-        **known,
+        "links": dict(ctx.journal.links().group_by("entity").len().sort("entity").iter_rows()),
+        "dead_letters": ctx.journal.dead_letters().height,
+        "tokens_kept": ctx.journal.tokens.durable,
+        "journal": ctx.journal.status(),
     }
 
 

@@ -193,7 +193,8 @@ def _lookup(frame: pl.DataFrame, side: str, lookup: Lookup | None) -> pl.Series:
 
 def _write_lookup(value: str, side: str, present: Parts, lookup: Lookup | None) -> dict[str, Any]:
     table = lookup.write[side] if lookup else {}
-    return {"text": table.get(value, value.removeprefix(UNMAPPED))}
+    # What has no entry keeps its mark, so that `unfit` refuses it: a code of one side may be a word of the other.
+    return {"text": table.get(value, value)}
 
 
 def _boolean(text: pl.Expr) -> pl.Expr:

@@ -122,7 +122,17 @@ def link_operations(part: Part) -> tuple[list[Row], list[Row]]:
     for side in OTHER:
         if part.mapping.side(side).reference is None:
             continue
+        closed = _in_closed_hands(part, side)
         for row in _lacking(part, side).iter_rows(named=True):
+            if row["there"] in closed:
+                reason = (
+                    f"an archived record of {SPOKEN[side]} still holds our id, and no edit can free it; "
+                    "the link stands on the id that the other side carries"
+                )
+                rejects.append(
+                    reject(part, side=side, record_id=row["here"], unit="reference", reason=reason)
+                )
+                continue
             if row["foreign"]:
                 if row["link_id"] in new:
                     reason = f"{SPOKEN[side]} holds another value where our id belongs; it is left as it is"
@@ -132,6 +142,18 @@ def link_operations(part: Part) -> tuple[list[Row], list[Row]]:
                 continue
             kept.append(_link_operation(part, side, row))
     return kept, rejects
+
+
+def _in_closed_hands(part: Part, side: str) -> frozenset[str]:
+    """The partners' ids that records of Xero hold which can't be edited: archived ones, and merged ones.
+
+    Xero may count their ContactNumbers when it asks for a unique one (unconfirmed); then the survivor's would
+    be refused in each run anew. Salesforce does not count what lies in the recycle bin.
+    """
+    if side != "xero":
+        return frozenset()
+    closed = part.records.filter(pl.col("side") == side, pl.col("status").is_in(["archived", "merged"]))
+    return frozenset(closed["reference"].drop_nulls())
 
 
 def _lacking(part: Part, side: str) -> pl.DataFrame:

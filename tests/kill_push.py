@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,15 +101,56 @@ def work(line: dict[str, Any], folder: Path) -> None:
     scene.push(operations(), moves=moves)
 
 
-def run(line: dict[str, Any], folder: Path, *, crash_at: int | None = None) -> int:
-    """Run `work` in a process; gives its exit code (-9: killed)."""
-    environ = {**os.environ, "RECONCILE_CRASH_COUNT": str(folder / "points")}
-    environ |= {"RECONCILE_CRASH_AT": str(crash_at)} if crash_at is not None else {}
-    command = [sys.executable, str(HERE), "--work", json.dumps(line), "--folder", str(folder)]
-    done = subprocess.run(command, env=environ, timeout=120, capture_output=True, text=True)
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(done.stderr[-3000:])
-    return done.returncode
+class Runner:
+    """Runs `work` in processes that may be killed; they are forked off one that has loaded everything."""
+
+    def __init__(self) -> None:
+        self._nursery = subprocess.Popen(
+            [sys.executable, str(HERE), "--nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._nursery.stdin.close()
+        self._nursery.wait(30)
+
+    def run(self, line: dict[str, Any], folder: Path, *, crash_at: int | None = None) -> int:
+        """Give the exit code of one run (-9: killed)."""
+        wanted = {"line": line, "folder": str(folder), "crash_at": crash_at}
+        self._nursery.stdin.write(json.dumps(wanted) + "\n")
+        self._nursery.stdin.flush()
+        code = int(self._nursery.stdout.readline())
+        if code not in (0, -signal.SIGKILL):
+            raise AssertionError((folder / "error").read_text()[-3000:])
+        return code
+
+
+def nursery() -> None:
+    """Fork a process for each line of standard input, and tell how it ended."""
+    for text in sys.stdin:
+        wanted = json.loads(text)
+        child = os.fork()
+        if child == 0:
+            live(wanted)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def live(wanted: dict[str, Any]) -> None:
+    """Do one run in this process, and end it."""
+    folder = Path(wanted["folder"])
+    signal.alarm(60)
+    os.environ["RECONCILE_CRASH_COUNT"] = str(folder / "points")
+    if wanted["crash_at"] is not None:
+        os.environ["RECONCILE_CRASH_AT"] = str(wanted["crash_at"])
+    try:
+        work(wanted["line"], folder)
+    except BaseException:  # noqa: BLE001 (the process ends here, whatever it was)
+        (folder / "error").write_text(traceback.format_exc())
+        os._exit(1)
+    os._exit(0)
 
 
 @dataclass(frozen=True)
@@ -134,7 +176,11 @@ def end_of(peer: Peer, folder: Path) -> End:
 
     drop = {"UpdatedDateUTC", "attributes", "Id", "ContactID"}
     kept = [
-        {key: named(value) for key, value in row.items() if key not in drop and not key.endswith(("Date", "stamp"))}
+        {
+            key: named(value)
+            for key, value in row.items()
+            if key not in drop and not key.endswith(("Date", "stamp"))
+        }
         for row in rows
     ]
     with scene.journal() as journal:
@@ -154,28 +200,30 @@ def end_of(peer: Peer, folder: Path) -> End:
     )
 
 
-def undisturbed(peer: Peer, folder: Path) -> tuple[End, int]:
+def undisturbed(runner: Runner, peer: Peer, folder: Path) -> tuple[End, int]:
     """Give how a run ends that nobody kills, and how many points it passes."""
     fill(peer)
     folder.mkdir()
     Scene(peer, folder).know(1, 3)
-    assert run(peer.line, folder) == 0
+    assert runner.run(peer.line, folder) == 0
     end = end_of(peer, folder)
     assert set(end.outcomes.values()) == {"confirmed"}
     assert set(end.made.values()) == {1} and len(end.made) == 3
     return end, int((folder / "points").read_text())
 
 
-def killed_at(point: int, peer: Peer, folder: Path, expected: End, *, twice: bool = False) -> float:
+def killed_at(
+    runner: Runner, point: int, peer: Peer, folder: Path, expected: End, *, twice: bool = False
+) -> float:
     """Kill a run at a point and run again; gives the seconds it took. Raises AssertionError."""
     started = time.monotonic()
     fill(peer)
     folder.mkdir()
     Scene(peer, folder).know(1, 3)
-    assert run(peer.line, folder, crash_at=point) == -signal.SIGKILL, f"point {point}: it did not die"
+    assert runner.run(peer.line, folder, crash_at=point) == -signal.SIGKILL, f"point {point}: it did not die"
     if twice:
-        run(peer.line, folder, crash_at=point)
-    assert run(peer.line, folder) == 0
+        runner.run(peer.line, folder, crash_at=point)
+    assert runner.run(peer.line, folder) == 0
     end = end_of(peer, folder)
     assert set(end.outcomes.values()) <= {"confirmed", "adopted"}, f"point {point}: {end.outcomes}"
     assert end.made == expected.made, f"point {point}: made {end.made}"
@@ -189,11 +237,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Kill a push at its numbered points.")
     parser.add_argument("--points", type=int, default=0, help="how many, spread over all; 0: every one")
     parser.add_argument("--twice", action="store_true", help="kill the run after it too")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--nursery", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        work(json.loads(options.work), options.folder)
+    if options.nursery:
+        nursery()
         return
     sweep(options.points, twice=options.twice)
 
@@ -201,16 +248,20 @@ def main() -> None:
 def sweep(wanted: int, *, twice: bool) -> None:
     from sandbox.serve import start
 
-    with tempfile.TemporaryDirectory() as root, start(Path(root) / "sandbox", seed="empty", limits="off") as line:
+    with (
+        Runner() as runner,
+        tempfile.TemporaryDirectory() as root,
+        start(Path(root) / "sandbox", seed="empty", limits="off") as line,
+    ):
         peer = Peer(line, Path(root), settings_for(line, Path(root)))
-        expected, points = undisturbed(peer, Path(root) / "whole")
+        expected, points = undisturbed(runner, peer, Path(root) / "whole")
         step = max(1, points // wanted) if wanted else 1
         chosen = range(1, points + 1, step)
         print(f"{points} points; killing at {len(chosen)} of them")
         failed = 0
         for point in chosen:
             try:
-                took_s = killed_at(point, peer, Path(root) / f"at_{point}", expected, twice=twice)
+                took_s = killed_at(runner, point, peer, Path(root) / f"at_{point}", expected, twice=twice)
                 print(f"point {point:3}: as undisturbed ({took_s:.1f} s)")
             except AssertionError as error:
                 failed += 1

@@ -26,7 +26,7 @@ def run(call: Call, answer: Run) -> dict[str, Any]:
             for one in asked:
                 replies.append(_sub(call, one, replies, answer))
                 if call.fields.get("allOrNone") is True and replies[-1]["httpStatusCode"] >= 400:
-                    pass
+                    raise _Halted
     except _Halted:
         replies = [_halted(one, replies, at) for at, one in enumerate(asked)]
     return {"compositeResponse": replies}

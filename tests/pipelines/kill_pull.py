@@ -207,7 +207,10 @@ def pull_once(line: dict[str, Any], folder: Path, point: int) -> int:
 
 
 def count_statements() -> None:
-    """Make every statement that dlt sends a point of its own."""
+    """Make every statement that dlt sends a point of its own.
+
+    dlt hands DuckDB several in one call; each commits by itself, and a real kill can fall between them.
+    """
     from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
     from pipelines import failpoint
@@ -221,7 +224,11 @@ def count_statements() -> None:
             yield result
         failpoint.point("after a statement of dlt")
 
+    def one_by_one(self: Any, statements: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        return [self.execute_sql(statement, *args, **kwargs) for statement in statements]
+
     DuckDbSqlClient.execute_query = counted  # type: ignore[method-assign]
+    DuckDbSqlClient.execute_many = one_by_one  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -209,7 +209,11 @@ class Scene:
         seen = datetime.now(UTC) - timedelta(seconds=1)
         options.setdefault("plan_hash", PLAN)
         options.setdefault("seen_at", {"salesforce": seen, "xero": seen})
-        with self.journal() as journal, self.peer.clients() as clients, journal.lease("pair", "test", 60) as lease:
+        with (
+            self.journal() as journal,
+            self.peer.clients() as clients,
+            journal.lease("pair", "test", 60) as lease,
+        ):
             rows = push(
                 frame(operations),
                 journal=journal,
@@ -223,7 +227,11 @@ class Scene:
         return told(rows)
 
     def settle(self, **options: Any) -> dict[str, tuple[str, str | None]]:
-        with self.journal() as journal, self.peer.clients() as clients, journal.lease("pair", "test", 60) as lease:
+        with (
+            self.journal() as journal,
+            self.peer.clients() as clients,
+            journal.lease("pair", "test", 60) as lease,
+        ):
             rows = settle(
                 journal=journal,
                 lease=lease,
@@ -258,7 +266,8 @@ class Scene:
         return [
             one
             for one in self.peer.requests(side)
-            if one["method"] in ("PUT", "POST", "PATCH") and ("Contacts" in one["path"] or "composite" in one["path"])
+            if one["method"] in ("PUT", "POST", "PATCH")
+            and ("Contacts" in one["path"] or "composite" in one["path"])
         ]
 
     def bases(self) -> dict[tuple[str, str], tuple[str, str]]:

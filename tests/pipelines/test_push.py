@@ -216,7 +216,10 @@ def test_one_bad_record_of_a_batch_does_not_hold_up_the_others(scene: Scene) -> 
 
 
 def test_one_bad_unit_does_not_hold_up_the_others_of_its_record(scene: Scene) -> None:
-    good, bad = update("xero", 1, "tax_number", None, "GB1"), update("xero", 1, "email", None, "a@example.com")
+    good, bad = (
+        update("xero", 1, "tax_number", None, "GB1"),
+        update("xero", 1, "email", None, "a@example.com"),
+    )
     bad["native_after"] = json.dumps({"EmailAddress": "not an address"})
     outcomes = scene.push([good, bad])
     assert outcomes[good["operation_id"]][0] == "confirmed"

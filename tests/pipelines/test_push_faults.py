@@ -13,7 +13,18 @@ from push_scene import QUICK, Scene, account_id, contact_id, create, follow_up, 
 from pipelines.settings import Limits
 
 PHONE = "+442079460123"
-KINDS = ("drop_before", "drop_after", "503", "500", "500_applied", "malformed", "cut", "html", "partial", "late")
+KINDS = (
+    "drop_before",
+    "drop_after",
+    "503",
+    "500",
+    "500_applied",
+    "malformed",
+    "cut",
+    "html",
+    "partial",
+    "late",
+)
 
 
 @pytest.fixture
@@ -43,7 +54,9 @@ def test_a_new_contact_is_made_exactly_once_whatever_happens_to_its_answer(scene
     assert set(outcomes(told)) <= {"confirmed", "adopted"}
     names = [row["Name"] for row in scene.contacts().values()]
     assert sorted(names)[-2:] == ["Company 8", "Company 9"] and len(names) == 5
-    new = {row["ContactNumber"]: row["ContactID"] for row in scene.contacts().values() if "ContactNumber" in row}
+    new = {
+        row["ContactNumber"]: row["ContactID"] for row in scene.contacts().values() if "ContactNumber" in row
+    }
     for n in (8, 9):
         assert scene.accounts()[account_id(n)]["ExternalID__c"] == new[account_id(n)]
     with scene.journal() as journal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -23,6 +24,7 @@ def mapping(text: str) -> Mapping:
     return load_mapping(text, name="mine.yaml", library=library())
 
 
+@cache
 def default(entity: str = "party") -> EntityMapping:
     return load_mapping(library()["default"], name="default.yaml", library=library()).entities[entity]
 

@@ -173,6 +173,15 @@ def test_a_lookup_reads_all_codes_of_a_value_and_writes_the_first() -> None:
     assert canonical('{"Industry":"Mining"}', entity, "salesforce") == "unmapped:Mining"
 
 
+def test_a_code_without_entry_is_not_written_though_the_other_side_has_such_a_word() -> None:
+    entity, one = unit(UNITS["lookup"])
+    value = canonical('{"AccountNumber":"Banking"}', entity, "xero")
+    assert value == "unmapped:Banking"
+    assert (
+        unfit(native_of(value, one, "salesforce", onto=None), one, "salesforce", limits=NO_LIMITS) is not None
+    )
+
+
 def test_a_table_that_is_not_one_to_one_is_compared_by_xero_s_code() -> None:
     table = "{Banking: F, Insurance: F}"
     line = f"{{salesforce: Industry, xero: AccountNumber, as: lookup, flows: to_xero, lookup: {table}}}"

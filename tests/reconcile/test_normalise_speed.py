@@ -10,10 +10,11 @@ from reconcile.normalise import canonicalise
 
 
 def test_ten_thousand_accounts_take_a_few_seconds_of_work() -> None:
+    blank = account()
     rows = raw(
         *(
             {
-                **account(),
+                **blank,
                 "Id": f"001A{number:011d}AAA",
                 "Name": f"Company {number}",
                 "Phone": f"020 7946 {number:04d}",

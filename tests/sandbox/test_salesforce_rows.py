@@ -146,6 +146,35 @@ def test_an_external_id_is_unique_in_any_case_among_the_living(sf: Peer) -> None
     assert sf.make(ExternalID__c="abc") != first
 
 
+def test_a_row_may_be_given_the_external_id_that_it_has(sf: Peer) -> None:
+    record_id = sf.make(ExternalID__c="Abc")
+    assert sf.change(record_id, ExternalID__c="ABC").status_code == 204
+    assert sf.read(record_id)["ExternalID__c"] == "ABC"
+
+
+def test_external_ids_may_be_told_apart_by_case(sf: Peer) -> None:
+    sf.control("dialect", {"case_sensitive_external_id": True})
+    replies = [sf.call("PATCH", f"sobjects/Account/ExternalID__c/{key}", {"Name": "x"}) for key in ("a", "A")]
+    assert [reply.status_code for reply in replies] == [201, 201]
+
+
+def test_a_deleted_row_is_told_or_not_found(sf: Peer) -> None:
+    url = f"sobjects/Account/{sf.make()}"
+    sf.call("DELETE", url)
+    assert refusal(sf.call("GET", url)) == (404, "ENTITY_IS_DELETED")
+    sf.control("dialect", {"read_deleted_row": "NOT_FOUND"})
+    assert refusal(sf.call("GET", url)) == (404, "NOT_FOUND")
+
+
+def test_a_page_may_hold_fewer_rows_than_asked_for(sf: Peer) -> None:
+    sf.control("dialect", {"page": "fewer"})
+    for _ in range(3):
+        sf.call("POST", "composite/sobjects", {"records": [account(Name="x")] * 200})
+    first = sf.call("GET", "query", params={"q": "select Id from Account"}).json()
+    assert (first["totalSize"], len(first["records"])) == (600, 500)
+    assert first["nextRecordsUrl"].endswith("-500")
+
+
 def test_upsert_creates_and_then_updates_the_same_row(sf: Peer) -> None:
     made = sf.call("PATCH", "sobjects/Account/ExternalID__c/x%2F1", {"Name": "One"})
     changed = sf.call("PATCH", "sobjects/Account/externalid__c/X%2F1", {"Name": "Two"})

@@ -165,6 +165,21 @@ def test_dirt_brings_twins_role_mailboxes_and_shared_domains() -> None:
     assert sum(number > 1 for number in cores.values()) > 20
 
 
+def test_no_two_active_contacts_of_xero_have_one_name() -> None:
+    check(books_of("parties:2000:1:1"))
+
+
+def test_a_person_is_linked_to_a_contact_of_the_same_family_name() -> None:
+    books = books_of("parties:1000:1:1")
+    people = {row["Id"]: row for row in books.salesforce}
+    _, contacts, _ = parts(books)
+    links = [link for link in books.links if link["entity"] == "person"]
+    pairs = [(people[link["salesforce_id"]], contacts[link["xero_id"].partition(":")[0]]) for link in links]
+    assert len(pairs) > 400
+    assert all(ours["LastName"] == theirs["LastName"] for ours, theirs in pairs)
+    assert len({link["xero_id"] for link in links}) == len(links)
+
+
 def test_ten_thousand_parties_are_made_in_a_few_seconds() -> None:
     begin = time.process_time()  # not by the clock on the wall: others may use this machine too
     books = books_of("parties:10000:1:0.5")
