@@ -221,7 +221,7 @@ def push(ctx: Context, planned: Planned, phases: Sequence[str], *, approved: boo
     """Push, look again, and give the state in which the flow ends; the report comes in any case."""
     pushed = push_stage(ctx, planned, phases, approved, return_state=True)
     if not pushed.is_completed():
-        return pushed
+        return Failed(message=pushed.message)
     applied: Applied = pushed.result()
     show_outcomes(applied)
     pull_stage(ctx, False)  # so that the report says how it stands now

@@ -68,6 +68,12 @@ class Tries:
     stopped: dict[str, str] = field(default_factory=dict)  # side -> why nothing more is sent there
     refused_login: LogInAgain | None = None
 
+    def stop(self, side: str, error: RetryLater | LogInAgain) -> None:
+        """Send nothing more to that side in this run."""
+        self.stopped[side] = str(error)
+        if isinstance(error, LogInAgain):
+            self.refused_login = error
+
     def again(self, intents: Iterable[Intent]) -> list[Operation]:
         """Count an attempt at these intents; gives their operations for the next one."""
         found = [one for intent in intents for one in intent.operations]
@@ -151,9 +157,7 @@ class Delivery:
         self, sent: Sent, live: Sequence[Intent], error: RetryLater | LogInAgain
     ) -> list[Operation]:
         """Nothing of this sending was carried out. Whether an earlier one was is still unknown."""
-        self.tries.stopped[sent.request.system] = str(error)
-        if isinstance(error, LogInAgain):
-            self.tries.refused_login = error
+        self.tries.stop(sent.request.system, error)
         if sent.sends > 0:
             self._intents.unknown(sent, burnt=False, fence=self._lease)
             self._outcomes.stay_unknown(live)
@@ -302,7 +306,7 @@ class Delivery:
         try:
             self._looks.fetch(live)
         except (RetryLater, LogInAgain) as error:
-            self.tries.stopped[sent.request.system] = str(error)
+            self.tries.stop(sent.request.system, error)
             self._outcomes.stay_unknown(live)
             return []
         there, as_before, lost = self._sorted_by_look(live)

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from pipelines.intents import Ended, Intent, Operation, Request
 from pipelines.journal_knowledge import held_since, store_bases, store_links
@@ -237,6 +237,8 @@ class Intents:
         for row in rows:
             if row["outcome"] == "rejected":
                 _bury(con, row)
+        done = [row["operation_id"] for row in rows if row["outcome"] in ("confirmed", "adopted")]
+        con.execute(delete(dead_letters).where(dead_letters.c.operation_id.in_(done)))
 
     def live(self) -> list[Sent]:
         """Give every request that has intents whose outcome is not known, oldest first."""

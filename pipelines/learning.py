@@ -56,7 +56,7 @@ class Learner:
         placed = replace(operation, record_id=known_as)
         link = self._link(placed) if placed.makes_link else None
         link_id = link["link_id"] if link else placed.link_id
-        bases = tuple(self._bases(placed, link_id, body)) if link_id else ()
+        bases = tuple(self._bases(placed, link_id, body, outcome)) if link_id else ()
         return Ended(placed, outcome, known_as, link=link, bases=bases)
 
     def _link(self, operation: Operation) -> dict[str, Any] | None:
@@ -82,7 +82,9 @@ class Learner:
         field = entity.side(operation.system).reference if entity else None
         return json.loads(operation.native_after or "{}").get(field) if operation.action == "link" else None
 
-    def _bases(self, operation: Operation, link_id: str, body: Body | None) -> Iterable[dict[str, Any]]:
+    def _bases(
+        self, operation: Operation, link_id: str, body: Body | None, outcome: str
+    ) -> Iterable[dict[str, Any]]:
         """Give BASES rows: of the link when it is new, and of the units that were written."""
         if link_id not in self._outcomes.links:
             # Later they would lay what was found first over what was agreed since.
@@ -90,7 +92,7 @@ class Learner:
                 stamp = datetime.fromisoformat(row["stamp"]) if row["stamp"] else None
                 yield {**row, "link_id": link_id, "stamp": stamp}
         if operation.action == "create":
-            yield from self._bases_of_new(operation, link_id, body)
+            yield from self._bases_of_new(operation, link_id, body, ours=outcome == "confirmed")
         elif operation.action == "update" and self._is_unit(operation):
             sent = operation.native_after or "{}"
             native = sent if body is None else piece_like(sent, body)
@@ -104,19 +106,23 @@ class Learner:
         return entity is not None and any(unit.name == operation.unit for unit in entity.units)
 
     def _bases_of_new(
-        self, operation: Operation, link_id: str, body: Body | None
+        self, operation: Operation, link_id: str, body: Body | None, *, ours: bool
     ) -> Iterable[dict[str, Any]]:
+        """Give the bases of a new record's units. What was found and is not what we sent was never agreed."""
         entity = self._mapping.entities.get(operation.entity)
         if entity is None:
             return
-        now = body if body is not None else json.loads(operation.native_after or "{}")
-        told = pieces(now, entity, operation.system)
+        sent = pieces(json.loads(operation.native_after or "{}"), entity, operation.system)
+        told = sent if body is None else pieces(body, entity, operation.system)
+        pairs = {unit.name: (told[unit.name], sent[unit.name]) for unit in entity.units}
+        agreed = pairs.keys() if ours else self._looks.same(operation.entity, operation.system, pairs)
         source = json.loads(operation.source_native or "{}")
         for unit in entity.units:
             if unit.name in source:
                 theirs = source[unit.name]
                 native = theirs if isinstance(theirs, str) else dumps(theirs)
-                kind = "agreed" if unit.receives(operation.system) else "as_found"
+                written = unit.receives(operation.system) and unit.name in agreed
+                kind = "agreed" if written else "as_found"
                 yield from _pair(operation, link_id, unit.name, kind, told[unit.name], native, body)
 
 

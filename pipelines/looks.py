@@ -132,7 +132,9 @@ class Looks:
 
     def body(self, intent: Intent) -> Body | None:
         """Give the intent's record as last seen; null where it is not there, or was never seen."""
-        record_id = intent.record_id or next(iter(sorted(self.holders(intent))), None)
+        record_id = intent.record_id or next(
+            iter(sorted(self.holders(intent) or self._all_holders(intent))), None
+        )
         return (
             None
             if record_id is None
@@ -148,7 +150,15 @@ class Looks:
         return intent.record_id in self._records.get((intent.system, intent.object), {})
 
     def holders(self, intent: Intent) -> set[str]:
-        """Give the ids of the records that carry a new record's key."""
+        """Give the ids of the records that carry a new record's key, and take writes."""
+        records = self._records.get((intent.system, intent.object), {})
+        return {
+            record_id
+            for record_id in self._all_holders(intent)
+            if (body := records[record_id]) and not is_closed(body, intent.system)
+        }
+
+    def _all_holders(self, intent: Intent) -> set[str]:
         if not intent.natural_key:
             return set()
         place = (intent.system, intent.object)
@@ -182,6 +192,12 @@ class Looks:
             else "gone"
             for place, (operation, body) in enumerate(seen)
         }
+
+    def same(self, entity: str, side: str, pairs: Mapping[str, tuple[str | None, str | None]]) -> set[str]:
+        """Give the units (unit -> two native pieces) whose pieces mean the same."""
+        units = sorted(pairs)
+        values = self._canonical([(entity, side, unit, native) for unit in units for native in pairs[unit]])
+        return {unit for place, unit in enumerate(units) if values[2 * place] == values[2 * place + 1]}
 
     def _tells(self, operation: Operation, body: Body) -> bool:
         if is_closed(body, operation.system):

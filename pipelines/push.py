@@ -24,7 +24,7 @@ from pipelines.learning import Learner
 from pipelines.looks import Looks
 from pipelines.outcomes import DONE, Outcomes, outcome_rows
 from pipelines.settings import Limits
-from reconcile.errors import Incident, RetryLater
+from reconcile.errors import Incident, LogInAgain, RetryLater
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.model import OPERATIONS, PHASES, SIDES, conform
 
@@ -246,8 +246,8 @@ class Push:
             return operations
         try:
             kept = self._look(request)
-        except RetryLater as error:
-            self._tries.stopped[side] = str(error)
+        except (RetryLater, LogInAgain) as error:
+            self._tries.stop(side, error)
             return operations
         again: list[Operation] = []
         for some in kept:

@@ -44,7 +44,7 @@ from reconcile.mapping import EntityMapping, check_mapping, load_mapping
 from reconcile.mapping import Mapping as FieldMapping
 from reconcile.match import match
 from reconcile.merge import difference_fingerprint, merge
-from reconcile.normalise import Canonical, base_values, canonicalise
+from reconcile.normalise import Canonical, base_values, canonical_values, canonicalise
 from reconcile.plan import Part, Plan, beyond_limits, build_plan, cost, part_of, plan_hash
 
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     """Canonical, match, merge and plan over the snapshot at hand; no writes anywhere."""
     fields = warehouse.fields()
     check_mapping(ctx.mapping, fields)
-    decisions, bases, recent = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
+    decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
     parts: list[Part] = []
     party_links: pl.DataFrame | None = None
     raw: dict[str, pl.DataFrame] = {}
@@ -334,7 +334,7 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         sides = {side: _canonical(ctx, warehouse, entity_mapping, side, raw) for side in model.SIDES}
         records = pl.concat([sides[side].records for side in model.SIDES])
         values = pl.concat([sides[side].values for side in model.SIDES])
-        known = recent.filter(pl.col("entity") == entity)
+        known = links_known.filter(pl.col("entity") == entity)
         matches = match(
             records,
             values,
@@ -359,9 +359,20 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             values,
             with_values,
             decisions.filter(pl.col("entity") == entity),
+            recent=_recent_writes(ctx, entity_mapping),
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
     return Decided(build_plan(parts, fields, decisions), tuple(parts), fields, raw)
+
+
+def _recent_writes(ctx: Context, entity: EntityMapping) -> pl.DataFrame:
+    """The newest writes of each unit in canonical form: what goes back and forth is stopped."""
+    written = ctx.journal.recent().filter(pl.col("link_id").str.starts_with(f"{entity.entity}:"))
+    for name in ("before", "after"):
+        pieces = written.rename({"system": "side", f"native_{name}": "native"})
+        values = canonical_values(pieces, entity, region=ctx.settings.pair.region)
+        written = written.with_columns(values["value"].alias(name))
+    return written
 
 
 def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -> Decided:

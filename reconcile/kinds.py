@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -121,25 +121,28 @@ def _write_name(value: str, side: str, present: Parts, lookup: Lookup | None) ->
     return dict(json.loads(value))
 
 
+NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def _decimal(text: str) -> Decimal | None:
+    """Read a finite number of sane size; null for all else (Decimal itself takes NaN, Infinity and 1_000)."""
+    if not NUMBER.fullmatch(text):
+        return None
+    number = Decimal(text).normalize()
+    return number if abs(number.adjusted()) <= 40 else None
+
+
 def _canonical_number(text: str | None) -> str | None:
     folded = names.fold(text)
-    if folded is None:
-        return None
-    try:
-        number = Decimal(folded).normalize()
-    except InvalidOperation:
-        return folded
-    if not number.is_finite() or abs(number.adjusted()) > 40:
+    number = _decimal(folded) if folded else None
+    if number is None:
         return folded
     return "0" if number.is_zero() else f"{number:f}"
 
 
 def _write_number(value: str, side: str, present: Parts, lookup: Lookup | None) -> dict[str, Any]:
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return {"text": value}
-    if len(number.as_tuple().digits) > 15:  # would not survive a JSON number; `unfit` refuses it
+    number = _decimal(value)
+    if number is None or len(number.as_tuple().digits) > 15:  # no JSON number carries it; `unfit` refuses it
         return {"text": value}
     return {"text": int(number) if number == number.to_integral_value() else float(number)}
 
@@ -193,7 +196,7 @@ def _lookup(frame: pl.DataFrame, side: str, lookup: Lookup | None) -> pl.Series:
 
 def _write_lookup(value: str, side: str, present: Parts, lookup: Lookup | None) -> dict[str, Any]:
     table = lookup.write[side] if lookup else {}
-    # What has no entry keeps its mark, so that `unfit` refuses it: a code of one side may be a word of the other.
+    # What has no entry keeps its mark, and `unfit` refuses it: a code of one side may be the other's word.
     return {"text": table.get(value, value)}
 
 

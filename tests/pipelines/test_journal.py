@@ -420,7 +420,8 @@ def test_status_is_json(journal: Journal) -> None:
 
 def test_the_journal_loads_nothing_heavy() -> None:
     code = (
-        "import sys, pipelines.journal, pipelines.push; heavy = 'dlt great_expectations prefect duckdb alembic'; "
-        "print([name for name in heavy.split() if name in sys.modules])"
+        "import sys, pipelines.journal, pipelines.push; "
+        "heavy = 'dlt great_expectations prefect duckdb alembic'.split(); "
+        "print([name for name in heavy if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -204,6 +204,56 @@ def test_a_new_record_whose_key_is_there_already_is_adopted(scene: Scene) -> Non
     assert scene.writes("xero") == []
 
 
+def test_what_is_adopted_and_differs_from_what_we_would_have_made_was_never_agreed(scene: Scene) -> None:
+    scene.peer.load("salesforce", [account(9)])
+    scene.peer.load("xero", [contact(8, Name="Made before", ContactNumber=account_id(9))])
+    made = create("xero", 9, "Company 9")
+    made["native_after"] = json.dumps({"Name": "Company 9", "ContactNumber": account_id(9)})
+    scene.push([made])
+    bases = scene.bases()
+    assert bases["xero", "name"] == ("as_found", '{"Name":"Made before"}')
+    assert bases["xero", "phone"][0] == "agreed"  # blank on both
+
+
+def test_an_archived_holder_of_the_key_is_neither_adopted_nor_counted_as_a_twin(scene: Scene) -> None:
+    scene.switch("xero", numbers_of_archived="freed")
+    scene.peer.load("salesforce", [account(9)])
+    scene.peer.load("xero", [contact(8, ContactStatus="ARCHIVED", ContactNumber=account_id(9))])
+    made = create("xero", 9, "Company 9")
+    assert scene.push([made])[made["operation_id"]][0] == "overtaken"
+
+
+def test_a_refusal_that_is_overcome_is_no_dead_letter_any_more(scene: Scene) -> None:
+    scene.peer.load("salesforce", [account(9)])
+    made = create("xero", 9, "Company 1")
+    scene.push([made])
+    with scene.journal() as journal:
+        assert journal.dead_letters()["operation_id"].to_list() == [made["operation_id"]]
+    scene.peer.load("xero", [contact(1, Name="Renamed")])
+    assert scene.push([made])[made["operation_id"]][0] == "confirmed"
+    with scene.journal() as journal:
+        assert journal.dead_letters().is_empty()
+
+
+def test_the_newest_writes_of_a_unit_are_told(scene: Scene) -> None:
+    values = [None, PHONE, PHONE_2]
+    for before, after in zip(values, values[1:], strict=False):
+        scene.push([update("xero", 1, "phone", before, after)], plan_hash=(after[-1] * 64))
+    with scene.journal() as journal:
+        recent = journal.recent(limit=1)
+    assert recent.height == 1 and recent["unit"].item() == "phone"
+    assert "0999" in recent["native_after"].item() and "0123" in recent["native_before"].item()
+
+
+def test_a_login_that_is_refused_at_the_look_leaves_everything_told(scene: Scene) -> None:
+    scene.peer.control("xero", "POST", "faults", {"kind": "expired_token", "path": "Contacts", "times": -1})
+    one = update("xero", 1, "phone", None, PHONE)
+    with pytest.raises(LogInAgain):
+        scene.push([one])
+    with scene.journal() as journal:
+        assert journal.outcomes(PLAN)["outcome"].to_list() == ["waiting"]
+
+
 def test_one_bad_record_of_a_batch_does_not_hold_up_the_others(scene: Scene) -> None:
     scene.know(1, 2, 3)
     operations = [update("xero", n, "email", None, f"a{n}@example.com") for n in (1, 2, 3)]

@@ -22,9 +22,7 @@ def every(kind: type[Exception]) -> Iterator[type[Exception]]:
         yield from every(child)
 
 
-CLASSES = sorted(
-    {kind for kind in every(httpx.RequestError) if kind.__module__ == "httpx"}, key=lambda k: k.__name__
-)
+CLASSES = sorted({httpx.DecodingError, *every(httpx.TransportError)}, key=lambda k: k.__name__)
 
 
 class Failing(httpx.BaseTransport):
@@ -118,3 +116,19 @@ def test_nothing_below_the_push_sends_a_write_again(scene: Scene, monkeypatch: p
     one = update("xero", 1, "tax_number", None, "GB1")
     assert scene.push([one])[one["operation_id"]][0] == "waiting"
     assert len(transport.keys) == len(set(transport.keys)) == 3
+
+
+class Surprise(Exception):
+    """Something that nobody thought of."""
+
+
+def test_whatever_ends_a_push_no_intent_is_left_as_being_sent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_with(monkeypatch, Failing(Surprise, carried_out=True))
+    one = update("xero", 1, "tax_number", None, "GB1")
+    with pytest.raises(Surprise):
+        scene.push([one])
+    with scene.journal() as journal:
+        assert journal.unsettled()["state"].to_list() == ["unknown"]
+    assert scene.push([one])[one["operation_id"]][0] == "adopted"

@@ -56,7 +56,34 @@ def test_the_wire_bodies_of_both_systems() -> None:
             [intent("salesforce", 1, Phone=None), intent("salesforce", 2, new=True, Name="Acme")]
         ),
     ]
-    assert [(r.method, r.path, r.query, r.body.decode()) for r in made] == snapshot()
+    assert [(r.method, r.path, r.query, r.body.decode()) for r in made] == snapshot(
+        [
+            (
+                "PUT",
+                "/api.xro/2.0/Contacts",
+                "summarizeErrors=false",
+                '{"Contacts":[{"ContactNumber":"key-2","Name":"Zoë & Söhne"}]}',
+            ),
+            (
+                "POST",
+                "/api.xro/2.0/Contacts",
+                "summarizeErrors=false",
+                '{"Contacts":[{"ContactID":"00000000-0000-0000-0000-000000000001","TaxNumber":"GB1"}]}',
+            ),
+            (
+                "PATCH",
+                "composite/sobjects/Account/ExternalID__c",
+                "",
+                '{"allOrNone":false,"records":[{"attributes":{"type":"Account"},"ExternalID__c":"key-2","Name":"Acme"}]}',
+            ),
+            (
+                "PATCH",
+                "composite/sobjects",
+                "",
+                '{"allOrNone":false,"records":[{"attributes":{"type":"Account"},"id":"001000000000001AAA","Phone":null}]}',
+            ),
+        ]
+    )
 
 
 def test_the_same_intents_give_the_same_bytes() -> None:

@@ -21,7 +21,8 @@ def ids(pair: Pair, name: str) -> tuple[str, str]:
 
 
 def default_phone(number: str) -> dict[str, Any]:
-    return {"Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": number}]}
+    parts = {"PhoneNumber": number, "PhoneAreaCode": "", "PhoneCountryCode": ""}
+    return {"Phones": [{"PhoneType": "DEFAULT", **parts}]}
 
 
 def person_of(pair: Pair, account_id: str) -> Body:

@@ -298,5 +298,9 @@ def phone(contact: Body, slot: str = "DEFAULT") -> str:
     for row in contact.get("Phones") or ():
         if row.get("PhoneType") == slot:
             parts = (row.get(f"Phone{name}") or "" for name in ("CountryCode", "AreaCode", "Number"))
-            return re.sub(r"\D", "", "".join(parts))
+            return digits("".join(parts))
     return ""
+
+
+def digits(text: str | None) -> str:
+    return re.sub(r"\D", "", text or "")
