@@ -33,6 +33,50 @@ council church club trust foundation association north south east west central c
 europe london and the of for brothers sons son smith jones brown green red blue new first
 """
 COMMON_WORDS: Final = frozenset(COMMON.split())
+# How people shorten the words above, and a few more.
+SHORT_FORMS: Final = {
+    "accts": "accountants",
+    "assoc": "associates",
+    "assocs": "associates",
+    "bros": "brothers",
+    "bldrs": "builders",
+    "comms": "communications",
+    "const": "construction",
+    "corp": "corporation",
+    "ctr": "centre",
+    "center": "centre",
+    "dept": "department",
+    "dist": "distribution",
+    "elec": "electrical",
+    "eng": "engineering",
+    "engg": "engineering",
+    "ent": "enterprises",
+    "ents": "enterprises",
+    "grp": "group",
+    "hldgs": "holdings",
+    "ind": "industries",
+    "inds": "industries",
+    "intl": "international",
+    "int": "international",
+    "inv": "investments",
+    "labs": "laboratories",
+    "mfg": "manufacturing",
+    "mgmt": "management",
+    "mgt": "management",
+    "mkt": "market",
+    "mktg": "marketing",
+    "natl": "national",
+    "prod": "products",
+    "prods": "products",
+    "prop": "property",
+    "props": "properties",
+    "ptnrs": "partners",
+    "svc": "service",
+    "svcs": "services",
+    "sys": "systems",
+    "tech": "technology",
+    "univ": "university",
+}
 FREE: Final = """
 gmail.com googlemail.com outlook.com hotmail.com hotmail.co.uk live.com msn.com yahoo.com yahoo.co.uk
 ymail.com icloud.com me.com mac.com aol.com gmx.de gmx.net web.de t-online.de proton.me protonmail.com
@@ -85,7 +129,8 @@ def fold_company(name: pl.Expr) -> pl.Expr:
     )
     bare = spoken.str.replace(rf"(?: (?:{LEGAL_FORMS}))+$", "")
     # "Company Ltd" would vanish: then the name is all that there is.
-    return pl.coalesce(_some(bare), _some(spoken), _some(plain))
+    words = pl.coalesce(_some(bare), _some(spoken), _some(plain)).str.split(" ")
+    return words.list.eval(pl.element().replace(SHORT_FORMS)).list.join(" ")
 
 
 def _some(text: pl.Expr) -> pl.Expr:

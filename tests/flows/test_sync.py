@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 from prefect import settings as prefect_settings
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -31,6 +32,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.demo import sandbox, write_settings
 from flows.sync import apply, pull_stage, sync
 from pipelines import runs
+from pipelines.plans import Planned
 from reconcile.errors import LoginRefused, Unreachable
 
 PERSONAL = {
@@ -77,7 +79,7 @@ class Story:
         """Give the runs of a task, in their order; the server learns of them late, by events."""
         wanted = FlowRunFilter.model_validate({"id": {"any_": [self.flow_run(name).id]}})
         found: list[TaskRun] = []
-        for _ in range(150):
+        for _ in range(100):
             all_found = self.client.read_task_runs(flow_run_filter=wanted)
             found = [run for run in all_found if run.name.rpartition("-")[0] == task]
             if sum(run.state is not None and run.state.is_final() for run in found) >= at_least:
@@ -124,6 +126,13 @@ def _personal(body: Any) -> Iterator[str]:
             yield f"{body['FirstName']} {body['LastName']}"
 
 
+def canonical_values(planned: Planned) -> frozenset[str]:
+    """The names that a plan knows, and the values that it writes, as they are after cleaning."""
+    units = planned.operations.filter(pl.col("unit").is_in(["phone", "fax", "email"]))
+    values = pl.concat([units["before"], units["after"]]).drop_nulls()
+    return frozenset(value for value in (*planned.names.values(), *values) if len(value) > 3)
+
+
 @contextmanager
 def prefect_server(home: Path) -> Iterator[Path]:
     """Start a Prefect server on loopback with an empty home; gives its database."""
@@ -153,6 +162,8 @@ def tell(story: Story, patch: pytest.MonkeyPatch) -> None:
     with runs.open_context(story.settings, progress=lambda _: None) as ctx:
         runs.enable_writes(ctx, pair="demo", environment="sandbox")
 
+    story.run("beyond", sync, apply_phases=["link"])
+    patch.setenv("RECONCILE_LIMITS__MAX_SHARE", "1")
     patch.setenv("RECONCILE_LIMITS__RETRIES", "0")
     fault = {"kind": "503", "path": "api.xro/2.0/Contacts", "times": 1}
     httpx.post(f"{root(story.line, 'xero')}/sandbox/faults", json=fault).raise_for_status()
@@ -161,6 +172,7 @@ def tell(story: Story, patch: pytest.MonkeyPatch) -> None:
 
     with runs.open_context(story.settings, progress=lambda _: None) as ctx:
         waits = runs.load_plan(ctx, None)
+    story.personal |= canonical_values(waits)
     story.run("approved", apply, plan_hash=waits.short)
 
     with pytest.MonkeyPatch.context() as bug:
@@ -215,6 +227,13 @@ def test_sync_applies_the_phases_that_it_is_told_and_no_other(story):
     after = {row["phase"] for row in json.loads(story.artifacts("link")["plan"].data)}
     assert "link" not in after
     assert "create" in after
+
+
+def test_sync_does_not_apply_what_is_beyond_the_limits_and_reports_it(story):
+    assert story.ended["beyond"].is_failed()
+    assert "then approve it" in story.ended["beyond"].message
+    assert writes(story.sent["beyond"]) == []
+    assert "drift-report" in story.artifacts("beyond")
 
 
 def test_apply_does_the_plan_that_is_named_and_looks_again(story):
@@ -284,8 +303,11 @@ def test_prefect_keeps_no_value_of_a_person(story):
     kept = everything(story.database)
     for known in ("Where the books differ", "reading all", "apply_phases", "a bug: ValueError at", "001Dm"):
         assert known in kept, f"{known}: the search looks at the wrong place"
-    found = [value for value in story.personal if re.search(rf"\b{re.escape(value)}\b", kept, re.IGNORECASE)]
-    assert sorted(found) == []
+    # Words as they are written: Prefect calls a run "rose-panther" before it has its name.
+    found = {
+        value: re.search(rf".{{30}}(?<!\w){re.escape(value)}(?!\w).{{30}}", kept) for value in story.personal
+    }
+    assert {value: hit[0] for value, hit in found.items() if hit} == {}
 
 
 def everything(database: Path) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -237,7 +238,7 @@ def test_a_refusal_that_is_overcome_is_no_dead_letter_any_more(scene: Scene) -> 
 
 def test_the_newest_writes_of_a_unit_are_told(scene: Scene) -> None:
     values = [None, PHONE, PHONE_2]
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in pairwise(values):
         scene.push([update("xero", 1, "phone", before, after)], plan_hash=(after[-1] * 64))
     with scene.journal() as journal:
         recent = journal.recent(limit=1)

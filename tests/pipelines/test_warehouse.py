@@ -170,6 +170,22 @@ def test_a_failed_write_for_want_of_room_is_told_from_others():
     assert "no room" in str(DiskFull(Path("/data/w.duckdb")))
 
 
+def test_a_load_that_is_half_done_is_not_seen(peer: Peer, tmp_path):
+    peer.load("xero", [contact(n) for n in range(3)])
+    with Warehouse(tmp_path / "w.duckdb") as warehouse:
+        peer.pull(warehouse)
+        before = warehouse.raw("xero", "Contact")
+        later = warehouse.snapshot().boundary + timedelta(hours=1)
+        # As dlt leaves it half-way: all retired, one successor there.
+        warehouse.con.execute("update raw.xero_contact set _dlt_valid_to = ?", [later])
+        warehouse.con.execute(
+            "insert into raw.xero_contact by name select * replace (? as _dlt_valid_from, null as _dlt_valid_to, "
+            "'new' as row_hash) from raw.xero_contact limit 1",
+            [later],
+        )
+        assert warehouse.raw("xero", "Contact").equals(before)
+
+
 def test_typed_views_give_exact_numbers_dates_and_instants(peer: Peer, tmp_path):
     peer.load("salesforce", [account(1, AnnualRevenue=1234567, BillingLatitude=51.123456789012, NumberOfEmployees=7)])
     peer.load("xero", [contact(1, IsCustomer=True, UpdatedDateUTC="/Date(1789378199100+0000)/")])

@@ -17,10 +17,13 @@ from two_books import PRIMARY, Books, Mangle, as_given, books, phone, what
 from mappings import library
 from reconcile.plan import Plan
 
-# Shrinking whole books takes minutes; the drawn data is told anyway.
-SLOW = settings(
-    max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+
+def tries(count: int) -> settings:
+    # A plan takes 0.4 s here; shrinking whole books would take minutes, and the drawn data is told anyway.
+    return settings(
+        max_examples=count, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+
 
 TEXTS = {"Name", "FirstName", "LastName", "City", "BillingCity"}
 NUMBERS = {"Phone", "Fax", "PhoneNumber"}
@@ -156,25 +159,18 @@ def twins(number: int) -> int:
     return number % 2
 
 
-@pytest.mark.parametrize("mapping", ["default", "demo"])
-@settings(SLOW)
-@given(data=st.data())
-def test_the_second_plan_is_empty_whatever_the_vendors_make_of_what_they_are_given(mapping, data):
+def plan_twice(mapping: str, data: st.DataObject) -> None:
     world = books(library()[mapping], data.draw(st.sampled_from(MANGLES), "mangle"))
     fill(world, data, each_its_own)
-    for _ in range(data.draw(st.integers(1, 3), "rounds")):
+    for _ in range(data.draw(st.integers(1, 2), "rounds")):
         world.apply(world.plan())
         again = world.plan()
         assert what(again) == [], shown(again)
         edit(world, data, each_its_own)
 
 
-@pytest.mark.parametrize("mapping", ["default", "demo"])
-@settings(SLOW)
-@given(data=st.data())
-def test_among_twins_only_what_became_certain_by_the_first_plan_is_planned_next(mapping, data):
-    """Writing a number can tell two twins apart. So a link may follow, and its blanks; then all is at rest."""
-    world = books(library()[mapping], data.draw(st.sampled_from(MANGLES), "mangle"))
+def plan_twice_among_twins(data: st.DataObject) -> None:
+    world = books(library()["demo"], data.draw(st.sampled_from(MANGLES), "mangle"))
     fill(world, data, twins)
     for _ in range(data.draw(st.integers(1, 2), "rounds")):
         world.apply(world.plan())
@@ -182,13 +178,43 @@ def test_among_twins_only_what_became_certain_by_the_first_plan_is_planned_next(
         again = world.plan()
         assert not set(again.operations["link_id"].drop_nulls()) & set(known), shown(again)
         for _ in range(3):
-            world.apply(again)
-            again = world.plan()
+            if what(again):
+                world.apply(again)
+                again = world.plan()
         assert what(again) == [], shown(again)
         edit(world, data, twins)
 
 
-@settings(SLOW)
+@pytest.mark.parametrize("mapping", ["default", "demo"])
+@tries(6)
+@given(data=st.data())
+def test_the_second_plan_is_empty_whatever_the_vendors_make_of_what_they_are_given(mapping, data):
+    plan_twice(mapping, data)
+
+
+@tries(4)
+@given(data=st.data())
+def test_among_twins_only_what_the_first_plan_made_certain_is_planned_next(data):
+    """Writing a number can tell two twins apart: a link may follow, and its blanks. Then all is at rest."""
+    plan_twice_among_twins(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mapping", ["default", "demo"])
+@tries(150)
+@given(data=st.data())
+def test_the_second_plan_is_empty_in_a_long_sweep(mapping, data):
+    plan_twice(mapping, data)
+
+
+@pytest.mark.slow
+@tries(100)
+@given(data=st.data())
+def test_twins_come_to_rest_in_a_long_sweep(data):
+    plan_twice_among_twins(data)
+
+
+@tries(5)
 @given(data=st.data())
 def test_a_plan_that_is_not_applied_is_planned_again_the_same(data):
     world = books(library()["demo"])

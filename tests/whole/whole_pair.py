@@ -6,12 +6,14 @@ What holds on a side is read here through the sandbox's dump and request log, ne
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +22,7 @@ import httpx
 import polars as pl
 
 import expectations.checks
+from flows.cli import main
 from flows.demo import write_settings
 from pipelines import runs
 from pipelines.plans import Planned
@@ -99,6 +102,23 @@ def _row(salesforce_id: str) -> str:
     return f"/services/data/v67.0/sobjects/{_object(salesforce_id)}/{salesforce_id}"
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a command gave: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def messages(self) -> list[str]:
+        """The lines on stderr that are no progress."""
+        return [line for line in self.err.splitlines() if line.strip() and not line.startswith("·")]
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
 @dataclass
 class Pair:
     """Both systems, running, and the settings file of the pair that they make.
@@ -156,6 +176,38 @@ class Pair:
     def resolve(self, record_id: str, unit: str, take: str) -> None:
         with self.opened(offline=True) as ctx:
             runs.resolve(ctx, record_id, unit, take)
+
+    def command(self, *arguments: str, **environment: str) -> Said:
+        """Run one command as a terminal would, in this process: its code, its results, its messages."""
+        out, err = StringIO(), StringIO()
+        given = [*arguments, "--settings", str(self.settings)]
+        with (
+            self._checks(),
+            patch.dict(os.environ, environment),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                main(given)
+            except SystemExit as done:
+                return Said(int(done.code or 0), out.getvalue(), err.getvalue())
+        raise AssertionError("a command ends with an exit code")
+
+    def set(self, section: str, **keys: str | float) -> None:
+        """Change or add keys of the settings file."""
+        text = self.settings.read_text()
+        if f"[{section}]" not in text:
+            text += f"\n[{section}]\n"
+        for name, value in keys.items():
+            text = re.sub(rf"(\[{section}\][^\[]*?)^{name} = [^\n]*\n", r"\1", text, flags=re.M | re.S)
+            text = text.replace(f"[{section}]\n", f"[{section}]\n{name} = {json.dumps(value)}\n")
+        self.settings.write_text(text)
+
+    def log_out(self) -> None:
+        """Forget our tokens: the next run logs in."""
+        with self.opened(offline=True) as ctx:
+            for side in SIDES:
+                ctx.journal.tokens.forget(side)
 
     @contextmanager
     def _checks(self) -> Iterator[None]:
@@ -269,9 +321,7 @@ def copy_of(template: Path, folder: Path, **options: Any) -> Iterator[Pair]:
     """A pair of its own that begins as the template was left. The template's servers must be down."""
     shutil.copytree(template, folder, dirs_exist_ok=True)
     with running(folder, **options) as pair:
-        with pair.opened(offline=True) as ctx:
-            for side in SIDES:  # a token names the address that it was given for
-                ctx.journal.tokens.forget(side)
+        pair.log_out()  # a token names the address that it was given for
         yield pair
 
 
