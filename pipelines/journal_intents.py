@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from pipelines.intents import Ended, Intent, Operation, Request
 from pipelines.journal_knowledge import held_since, store_bases, store_links
@@ -85,7 +86,13 @@ class Intents:
         ]
         with self._store.write(fence) as con:
             con.execute(insert(requests).values(**row))
-            con.execute(insert(intents), rows)
+            try:
+                con.execute(insert(intents), rows)
+            except IntegrityError:
+                raise Incident(
+                    f"{request.system}: a record has a write already whose outcome is not known; a second one "
+                    "was stopped before it left. Run `reconcile status`, and report this."
+                ) from None
             told = {
                 "request_id": request_id,
                 "system": request.system,
@@ -239,6 +246,11 @@ class Intents:
                 _bury(con, row)
         done = [row["operation_id"] for row in rows if row["outcome"] in ("confirmed", "adopted")]
         con.execute(delete(dead_letters).where(dead_letters.c.operation_id.in_(done)))
+
+    def live_keys(self) -> set[str]:
+        """Give the business keys of the intents whose outcome is not known: nothing else may write there."""
+        with self._store.read() as con:
+            return set(con.execute(select(intents.c.business_key).where(intents.c.state.in_(LIVE))).scalars())
 
     def live(self) -> list[Sent]:
         """Give every request that has intents whose outcome is not known, oldest first."""

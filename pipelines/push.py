@@ -266,8 +266,12 @@ class Push:
         for object_name in sorted({one.object for one in request.intents}):
             self._looks.refresh(request.system, object_name)
         self._looks.fetch([one for one in request.intents if self._is_doubted(one)])
-        ended = self._seen([one for one in request.intents if self._looks.was_seen(one)])
-        for intent in request.intents:
+        unsettled = self._outcomes.journal.intents.live_keys()
+        held = [one for one in request.intents if one.business_key in unsettled]
+        free = [one for one in request.intents if one.business_key not in unsettled]
+        ended = [Ended(op, "waiting", message=UNSETTLED) for one in held for op in one.operations]
+        ended += self._seen([one for one in free if self._looks.was_seen(one)])
+        for intent in free:
             if intent.action == "create":
                 ended += self._delivery.adopted(intent)
         if not ended:
@@ -332,6 +336,7 @@ class Push:
             journal.set_plan_state(plan_hash, "applied" if whole else "applied_in_part")
 
 
+UNSETTLED: Final = "an earlier write of this record is not settled yet"
 OVERTAKEN: Final = {
     "absent": "the record is not there any more",
     "other": "it holds another value than the plan saw",

@@ -522,9 +522,9 @@ def _decide_parties(pairs: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame
     decided = decided.with_columns(linked=pl.col("by_identifier") | by_score)
     taken = [pl.col("linked").any().over(f"{side}_id") | pl.col(f"{side}_linked") for side in OTHER]
     decided = decided.with_columns(salesforce_taken=taken[0], xero_taken=taken[1])
-    asked = ~pl.col("linked") & _worth_asking(
-        strong, likely & alike, pl.col("probability") >= thresholds.review
-    )
+    # One name and nothing else is too little to link, and too much to make a second record beside it.
+    possible = alike | (pl.col("probability") >= thresholds.review)
+    asked = ~pl.col("linked") & _worth_asking(strong, likely & alike, possible)
     decided = decided.with_columns(asked=asked)
     shown = pl.all_horizontal(
         pl.col("weight").rank("ordinal", descending=True).over(name, "asked") <= MOST_SHOWN for name in PAIR
@@ -576,10 +576,12 @@ def _lead(name: str) -> pl.Expr:
 
 NAME: Final = pl.Struct({"first": pl.String, "last": pl.String})
 PERSON_BITS: Final = {
-    "name": {"exact": 9.0, "similar": 4.0, "unlike": -6.0},
+    "name": {"exact": 9.0, "initial": 7.0, "similar": 4.0, "unlike": -6.0},
     "email": {"equal": 14.0, "differs": -1.0},
 }
 BY_NAME: Final = 0.97
+# One mailbox under two names may be two people: that is asked.
+UNLIKE_NAMES: Final = (pl.col("name_level") == "unlike").fill_null(False)
 PERHAPS: Final = 0.6
 
 
@@ -620,7 +622,11 @@ def _people(nodes: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
     )
     first, last = (_fold_person(pl.col("name").struct.field(part)) for part in ("first", "last"))
     whole = names.select(
-        "side", "record_id", last=last, full_name=pl.concat_str(first, last, separator=" ", ignore_nulls=True)
+        "side",
+        "record_id",
+        first=first,
+        last=last,
+        full_name=pl.concat_str(first, last, separator=" ", ignore_nulls=True),
     )
     mails = (
         seen.filter(pl.col("kind") == "email")
@@ -639,6 +645,7 @@ def _people(nodes: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
         mail_holders=mail_holders,
         mail_in_party=pl.col("open").sum().over("side", "parent_id", "email"),
         name_in_party=pl.col("open").sum().over("side", "parent_id", "full_name"),
+        last_in_party=pl.col("open").sum().over("side", "parent_id", "last"),
     )
 
 
@@ -652,9 +659,13 @@ def _compared(pairs: pl.DataFrame) -> pl.DataFrame:
     likeness = pairwise(
         pairs["salesforce_full_name"], pairs["xero_full_name"], JaroWinkler.normalized_similarity
     )
-    similar = (pl.col("likeness") >= 0.88) | (pl.col("salesforce_last") == pl.col("xero_last")).fill_null(
-        False
-    )
+    same_last = (pl.col("salesforce_last") == pl.col("xero_last")).fill_null(False)
+    similar = (pl.col("likeness") >= 0.88) | same_last
+    initial = same_last & pl.any_horizontal(
+        (pl.col(f"{side}_first").str.len_chars() == 1)
+        & pl.col(f"{OTHER[side]}_first").str.starts_with(pl.col(f"{side}_first"))
+        for side in OTHER
+    ).fill_null(False)
     same = pl.col("salesforce_full_name") == pl.col("xero_full_name")
     mail = pl.col("salesforce_email") == pl.col("xero_email")
     levels = (
@@ -662,6 +673,8 @@ def _compared(pairs: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("exact"))
         .when(same.is_null())
         .then(None)
+        .when(initial)
+        .then(pl.lit("initial"))
         .when(similar)
         .then(pl.lit("similar"))
         .otherwise(pl.lit("unlike"))
@@ -681,16 +694,18 @@ def _decide_inside(pairs: pl.DataFrame) -> pl.DataFrame:
     both_free = pl.col("salesforce_linkable") & pl.col("xero_linkable")
     once = {
         kind: (pl.col(f"salesforce_{kind}_in_party") == 1) & (pl.col(f"xero_{kind}_in_party") == 1)
-        for kind in ("mail", "name")
+        for kind in ("mail", "name", "last")
     }
-    by_mail = (pl.col("email_level") == "equal").fill_null(False) & once["mail"]
-    by_name = (pl.col("name_level") == "exact").fill_null(False) & once["name"]
+    by_mail = (pl.col("email_level") == "equal").fill_null(False) & once["mail"] & ~UNLIKE_NAMES
+    by_name = ((pl.col("name_level") == "exact") & once["name"]).fill_null(False) | (
+        (pl.col("name_level") == "initial") & once["last"]
+    ).fill_null(False)
     found = pairs.filter(both_free).with_columns(by_mail=by_mail, by_name=by_name, either=by_mail | by_name)
     # E-mail says one and the name another: then neither does.
     alone = pl.all_horizontal(pl.col("either").sum().over(f"{side}_record_id") == 1 for side in OTHER)
     maybe = (
         pl.col("either")
-        | pl.col("name_level").is_in(["exact", "similar"])
+        | pl.col("name_level").is_in(["exact", "initial", "similar"])
         | (pl.col("email_level") == "equal")
     )
     rest = ~pl.any_horizontal((pl.col("either") & alone).any().over(f"{side}_record_id") for side in OTHER)
@@ -706,10 +721,10 @@ def _decide_inside(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _decide_outside(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Outside linked parties: by an e-mail that nobody else has; if a party is linked elsewhere, ask."""
+    """Outside linked parties: by an e-mail that nobody else has; if its party or name speaks against it, ask."""
     both_free = pl.col("salesforce_linkable") & pl.col("xero_linkable")
     unique = (pl.col("salesforce_mail_holders") == 1) & (pl.col("xero_mail_holders") == 1)
-    elsewhere = pl.col("salesforce_party_linked") | pl.col("xero_party_linked")
+    elsewhere = pl.col("salesforce_party_linked") | pl.col("xero_party_linked") | UNLIKE_NAMES
     found = pairs.filter(both_free & unique.fill_null(False))
     return _people_found(
         found.with_columns(link=~elsewhere, review=elsewhere),

@@ -93,7 +93,7 @@ EQUALITIES: Final[dict[str, tuple[float, float]]] = {
     "account_number": (12.0, -2.0),
     "email": (14.0, -0.5),
     "domain": (11.0, -1.0),
-    "phone": (12.0, -1.0),
+    "phone": (12.0, -2.0),
     "postal_code": (8.0, -1.5),
     "address_line": (8.0, -0.5),
 }
@@ -105,6 +105,7 @@ SMALLEST_BOOK: Final = 100  # in a smaller one frequencies say nothing
 BACKGROUND: Final = 5000.0  # as if this many more names, with no word in common, had been seen
 MOST_NAME_BITS: Final = 20.0
 UNLIKE_BITS: Final = -8.0
+MOST_DOMAIN_BITS_BESIDE_A_NAME: Final = 4.0  # a domain is made of the name: it hardly says more
 SAME_NAME: Final = ("exact", "reordered", "close")  # only these may link without being asked
 
 
@@ -214,10 +215,18 @@ def _details() -> pl.Expr:
     Shared details come together (same office, same switchboard): added up, they would make twins of sisters.
     """
     own = pl.sum_horizontal(
-        pl.when(pl.col(f"{k}_level") != "shared").then(f"{k}_weight").fill_null(0.0) for k in DETAILS
+        pl.when(pl.col(f"{k}_level") != "shared").then(_bits_beside_a_name(k)).fill_null(0.0) for k in DETAILS
     )
     shared = pl.max_horizontal(pl.when(pl.col(f"{k}_level") == "shared").then(f"{k}_weight") for k in DETAILS)
     return own.clip(None, 24.0) + shared.fill_null(0.0)
+
+
+def _bits_beside_a_name(kind: str) -> pl.Expr:
+    bits = pl.col(f"{kind}_weight")
+    if kind != "domain":
+        return bits
+    alike = pl.col("name_level").is_in(SAME_NAME)
+    return pl.when(alike).then(bits.clip(None, MOST_DOMAIN_BITS_BESIDE_A_NAME)).otherwise(bits)
 
 
 def word_weights(names: pl.DataFrame) -> pl.DataFrame:

@@ -124,6 +124,16 @@ def test_a_link_commits_with_the_bases_that_came_with_it(scene: Scene) -> None:
     assert scene.bases()["xero", "name"] == ("as_found", '{"Name":"COMPANY 2"}')
 
 
+def test_what_was_agreed_is_not_laid_under_what_was_found_first(scene: Scene) -> None:
+    """The second half of a link is made late, when a unit of it was written already."""
+    scene.peer.control("salesforce", "POST", "locks", {"ids": [account_id(2)], "times": 2})
+    fill = update("xero", 2, "tax_number", None, "GB2", phase="fill")
+    moves = pl.DataFrame([move_of(2, "tax_number", '{"Tax_Number__c":"GB2"}', '{"TaxNumber":""}')])
+    outcomes = scene.push([link("xero", 2), link("salesforce", 2), fill], moves=moves)
+    assert {outcome for outcome, _ in outcomes.values()} == {"confirmed"}
+    assert scene.bases()["xero", "tax_number"] == ("agreed", '{"TaxNumber":"GB2"}')
+
+
 def test_a_foreign_number_is_never_overwritten(scene: Scene) -> None:
     one = link("xero", 2)
     scene.peer.load("xero", [contact(2, ContactNumber="C-77")])

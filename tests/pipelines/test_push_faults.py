@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from peers import Peer, account, contact
-from push_scene import QUICK, Scene, account_id, contact_id, create, follow_up, link, update
+from push_scene import PLAN, QUICK, Scene, account_id, contact_id, create, follow_up, link, update
 
+from pipelines.intents import Intent, Operation
+from pipelines.journal_intents import HorizonPassed
 from pipelines.settings import Limits
+from pipelines.xero import writer as xero_writer
+from reconcile.errors import Incident
 
 PHONE = "+442079460123"
 KINDS = (
@@ -170,6 +176,70 @@ def test_what_can_not_be_settled_stays_unknown_and_the_next_run_settles_it(scene
     assert outcomes(scene.settle()) == ["adopted"]
     assert outcomes(scene.push([one])) == ["adopted"]
     assert len(scene.writes("xero")) == 1
+
+
+def test_a_record_with_an_unsettled_write_gets_no_second_one(scene: Scene) -> None:
+    scene.fault("drop_after", method="POST")
+    scene.fault("drop_before", method="GET", skip=1, times=4)  # no look that could settle it
+    first = update("xero", 1, "tax_number", None, "GB1")
+    second = update("xero", 1, "phone", None, PHONE)
+    assert outcomes(scene.push([first])) == ["unknown"]
+    assert scene.push([second], plan_hash="b" * 64)[second["operation_id"]] == (
+        "waiting",
+        "an earlier write of this record is not settled yet",
+    )
+    assert outcomes(scene.push([second], plan_hash="b" * 64)) == ["confirmed"]
+
+
+def test_the_same_bytes_do_not_go_again_over_an_edit_by_hand(scene: Scene) -> None:
+    """The key still lives, and yet: had the first sending never arrived, the second would overwrite."""
+    scene.fault("drop_before", method="POST")
+    scene.fault("drop_before", method="GET", skip=1, times=20)
+    one = update("xero", 1, "tax_number", None, "GB1")
+    assert outcomes(scene.push([one])) == ["unknown"]
+    scene.peer.control("xero", "DELETE", "faults")
+    scene.peer.load("xero", [contact(1, TaxNumber="BY HAND")])
+    assert outcomes(scene.settle()) == ["overtaken"]
+    assert scene.contacts()[contact_id(1)]["TaxNumber"] == "BY HAND"
+    assert len(scene.writes("xero")) == 1
+
+
+def test_a_key_leaves_only_inside_its_horizon_and_only_with_its_own_bytes(scene: Scene) -> None:
+    at = [datetime(2026, 1, 1, tzinfo=UTC)]
+    sent_intent = xero_intent()
+    request = xero_writer.requests([sent_intent])[0]
+    with scene.journal(now=lambda: at[0]) as journal, journal.lease("pair", "test", 900) as lease:
+        sent = journal.intents.begin(request, plan_hash=PLAN, run_id="", fence=lease)
+        for offset_s, horizon_s, passes in (
+            (0, 240, True),
+            (239, 240, True),
+            (240, 240, False),
+            (-60, 240, False),
+        ):
+            at[0] = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=offset_s)
+            with nullcontext() if passes else pytest.raises(HorizonPassed):
+                journal.intents.leaving(sent, request.body, horizon_s=240, fence=lease)
+        with pytest.raises(Incident, match="bytes"):
+            journal.intents.leaving(sent, request.body + b" ", horizon_s=240, fence=lease)
+        with pytest.raises(Incident, match="second"):
+            journal.intents.begin(request, plan_hash=PLAN, run_id="", fence=lease)
+        journal.intents.close(sent, [(sent_intent, [])], plan_hash=PLAN, fence=lease)
+
+
+def xero_intent() -> Intent:
+    one = Operation("op", "xero", "party", "Contact", "update", "change", "tax_number", contact_id(1))
+    return Intent(
+        "i",
+        "xero",
+        "Contact",
+        "party",
+        "update",
+        contact_id(1),
+        "ContactNumber",
+        None,
+        {"TaxNumber": "x"},
+        (one,),
+    )
 
 
 def test_settling_without_writing_only_looks(scene: Scene) -> None:
