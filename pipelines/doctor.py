@@ -24,7 +24,10 @@ SKEW_WARN_S: Final = 30.0
 SKEW_FAIL_S: Final = 180.0  # a JWT of three minutes would be refused
 XERO_READER: Final = ("accounting.contacts.read", "accounting.settings.read")
 XERO_WRITER: Final = ("accounting.contacts", "accounting.settings.read")
-BROAD: Final = {"accounting.contacts.read": "accounting.contacts", "accounting.settings.read": "accounting.settings"}
+BROAD: Final = {
+    "accounting.contacts.read": "accounting.contacts",
+    "accounting.settings.read": "accounting.settings",
+}
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,10 @@ def _organisation(organisation: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("xero base currency", "ok", str(currency))
     else:
         yield Finding(
-            "xero base currency", "fail", "the organisation names none", "Finish the set-up of the organisation."
+            "xero base currency",
+            "fail",
+            "the organisation names none",
+            "Finish the set-up of the organisation.",
         )
 
 

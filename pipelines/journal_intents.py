@@ -90,8 +90,8 @@ class Intents:
                 con.execute(insert(intents), rows)
             except IntegrityError:
                 raise Incident(
-                    f"{request.system}: a record has a write already whose outcome is not known; a second one "
-                    "was stopped before it left. Run `reconcile status`, and report this."
+                    f"{request.system}: a record has a write already whose outcome is not known; a second "
+                    "one was stopped before it left. Run `reconcile status`, and report this."
                 ) from None
             told = {
                 "request_id": request_id,

@@ -137,17 +137,28 @@ def store(planned: Planned, folder: Path) -> Path:
         "names": dict(planned.names),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()},
     }
-    _write(folder / f"{planned.hash}.json", json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    _write(_manifest_file(folder, planned.hash), json.dumps(manifest, ensure_ascii=False, indent=1).encode())
     return _table_file(folder, planned.hash, "operations")
 
 
-def load(folder: Path, plan_hash: str) -> Planned:
+def seal_of(folder: Path, plan_hash: str) -> str:
+    """Give the sha256 of a stored plan's manifest, which holds those of its tables; the journal keeps it."""
+    return hashlib.sha256(_manifest_file(folder, plan_hash).read_bytes()).hexdigest()
+
+
+def load(folder: Path, plan_hash: str, *, seal: str | None = None) -> Planned:
     """Read a stored plan.
 
-    Raises PlanUnusable where it is not there, or one byte of it is not as it was sealed.
+    seal: what `seal_of` gave when it was stored. Raises PlanUnusable where the plan is not there, or one byte
+    of it is not as it was sealed.
     """
     try:
-        manifest = json.loads((folder / f"{plan_hash}.json").read_text(encoding="utf-8"))
+        if seal is not None and seal_of(folder, plan_hash) != seal:
+            raise PlanUnusable(
+                f"plan {plan_hash[:10]}: its manifest was changed after it was sealed. "
+                "Make a new one with `reconcile plan`."
+            )
+        manifest = json.loads(_manifest_file(folder, plan_hash).read_text(encoding="utf-8"))
         tables = {name: _table_file(folder, plan_hash, name).read_bytes() for name in TABLES}
     except (FileNotFoundError, ValueError):
         raise PlanUnusable(
@@ -189,6 +200,10 @@ def load(folder: Path, plan_hash: str) -> Planned:
 
 def expired(planned: Planned, now: datetime) -> bool:
     return now.astimezone(UTC) >= planned.expires_at
+
+
+def _manifest_file(folder: Path, plan_hash: str) -> Path:
+    return folder / f"{plan_hash}.json"
 
 
 def _table_file(folder: Path, plan_hash: str, name: str) -> Path:

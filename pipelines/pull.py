@@ -112,7 +112,9 @@ def pull(
         sweep = sweep_all or _sweep_is_due(settings, old, wanted, now)
         progress(f"{side} {object_name}: {'reading all' if sweep else 'reading what changed'}")
         try:
-            extract = _extract(settings, clients, warehouse, old, side, object_name, sweep, wanted, accept_smaller)
+            extract = _extract(
+                settings, clients, warehouse, old, side, object_name, sweep, wanted, accept_smaller
+            )
             gone = _gone(settings, warehouse, extract, accept=accept_smaller)
             changed = warehouse.changed_rows(extract, gone) if extract.rows is not None or gone else None
         except ReconcileError as error:
@@ -124,7 +126,9 @@ def pull(
         if changed is not None:
             changes[extract.table] = changed
         states[side, object_name] = _pulled(old, extract, changed, wanted, now)
-        progress(f"{side} {object_name}: {len(extract.ids)} rows read, {states[side, object_name].rows_changed} new")
+        progress(
+            f"{side} {object_name}: {len(extract.ids)} rows read, {states[side, object_name].rows_changed} new"
+        )
     if len(failures) == len(TARGETS):
         raise failures[0]
     snapshot = _store(warehouse, before, extracts, states, changes, now)
@@ -133,9 +137,7 @@ def pull(
     return PullResult(snapshot.snapshot_id, results, calls, tuple(failures))
 
 
-def _sweep_is_due(
-    settings: Settings, old: ObjectState | None, wanted: frozenset[str], now: datetime
-) -> bool:
+def _sweep_is_due(settings: Settings, old: ObjectState | None, wanted: frozenset[str], now: datetime) -> bool:
     """A sweep: for the first time, by schedule, or because the mapping names a field never asked for."""
     if old is None or old.full_at is None or old.complete_as_of is None:
         return True

@@ -9,6 +9,7 @@ needs them.
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ import polars as pl
 import mappings
 from pipelines import plans
 from pipelines.clients import Clients, identify, open_clients
-from pipelines.journal import Journal, Lease, open_journal
+from pipelines.journal import Journal, Lease, PlanRow, open_journal
 from pipelines.plans import Planned
 from pipelines.settings import Settings, load_settings
 from reconcile import model
@@ -262,8 +263,16 @@ def plan(
         settle(ctx)
         if pull_first:
             pull(ctx, full=full)
-        with ctx.warehouse() as warehouse:
-            planned = _plan(ctx, warehouse, allowed)
+        try:
+            with ctx.warehouse() as warehouse:
+                planned = _plan(ctx, warehouse, allowed)
+        except FixMapping:
+            if full or not pull_first:
+                raise
+            # Sweeps alone read the schema: the field or the right that is missed may be there by now.
+            pull(ctx, full=True)
+            with ctx.warehouse() as warehouse:
+                planned = _plan(ctx, warehouse, allowed)
         told["counts"] = {"operations": planned.operations.height, **planned.phases()}
         return planned
 
@@ -291,6 +300,7 @@ def _basis(ctx: Context, warehouse: Warehouse) -> dict[str, Any]:
     """What the decisions rest on; the same basis gives the same plan."""
     return {
         "raw": _snapshot(warehouse).content_id,
+        "schema": hashlib.sha256(warehouse.fields().write_ndjson().encode()).hexdigest(),
         "mapping": ctx.mapping.hash,
         "journal": ctx.journal.sequence(),
         "region": ctx.settings.pair.region,
@@ -313,10 +323,14 @@ def _raw_moved(last: Planned | None, basis: Mapping[str, Any]) -> bool:
 def _last_plan(ctx: Context) -> Planned | None:
     for row in ctx.journal.plans(limit=1):
         try:
-            return replace(plans.load(ctx.plans_folder, row.plan_hash), state=row.state)
+            return replace(_stored(ctx, row), state=row.state)
         except PlanUnusable:
             return None
     return None
+
+
+def _stored(ctx: Context, row: PlanRow) -> Planned:
+    return plans.load(ctx.plans_folder, row.plan_hash, seal=row.manifest.get("seal"))
 
 
 def decide(ctx: Context, warehouse: Warehouse) -> Decided:
@@ -567,6 +581,7 @@ def _seal(
         "drift": planned.drift.height,
         "snapshot": snapshot.snapshot_id,
         "by_entity": planned.by_entity(),
+        "seal": plans.seal_of(ctx.plans_folder, planned.hash),
     }
     ctx.journal.save_plan(planned.hash, manifest, state="sealed")
     return replace(planned, file=file)
@@ -636,7 +651,7 @@ def load_plan(ctx: Context, plan_hash: str | None) -> Planned:
         raise PlanUnusable(f"{what}. Make one with `reconcile plan`.")
     if len(found) > 1:
         raise PlanUnusable(f"{len(found)} plans begin with {plan_hash!r}. Give more of its hash.")
-    return replace(plans.load(ctx.plans_folder, found[0].plan_hash), state=found[0].state)
+    return replace(_stored(ctx, found[0]), state=found[0].state)
 
 
 # --- push ------------------------------------------------------------------------------------------------

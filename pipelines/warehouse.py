@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -168,7 +167,7 @@ class NoEncryption(FixSettings):
         super().__init__(
             "warehouse.key is set, and DuckDB can encrypt only with its extension httpfs, which is not "
             "installed here; nothing was written. With network access, run once: "
-            'python -c "import duckdb; duckdb.sql(\'install httpfs\')"; or remove the key and '
+            "python -c \"import duckdb; duckdb.sql('install httpfs')\"; or remove the key and "
             "encrypt the disk instead."
         )
 
@@ -348,7 +347,9 @@ class Warehouse:
 
     def complete(self, snapshot: Snapshot, fields: Sequence[pl.DataFrame]) -> Snapshot:
         """Put a snapshot into force: its record, with rows counted, and FIELDS, in one transaction."""
-        counted = replace(snapshot, objects=tuple(self._counted(s, snapshot.boundary) for s in snapshot.objects))
+        counted = replace(
+            snapshot, objects=tuple(self._counted(s, snapshot.boundary) for s in snapshot.objects)
+        )
         with self._transaction():
             self._record(counted, "complete")
             self._hold_fields(fields)
@@ -458,7 +459,7 @@ class Warehouse:
 
     def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"attach {_literal(str(self.path))} as {CATALOG}{self._options()}")
-        os.chmod(self.path, 0o600)
+        self.path.chmod(0o600)
         encrypted = con.execute(
             "select encrypted from duckdb_databases() where database_name = ?", [CATALOG]
         ).fetchall()
@@ -489,7 +490,9 @@ class Warehouse:
                 found = "it is not encrypted, and warehouse.key is set"
             return WrongKey(self.path, found, KEY_STEP)
         if "Permission denied" in text or "Is a directory" in text:
-            return FixSettings(f"{self.path}: can't be opened for writing. Check warehouse.path and its rights.")
+            return FixSettings(
+                f"{self.path}: can't be opened for writing. Check warehouse.path and its rights."
+            )
         return WarehouseUnreadable(self.path, f"DuckDB says {type(error).__name__}")
 
     def _recover(self) -> None:
@@ -684,7 +687,9 @@ def is_disk_full(error: BaseException) -> bool:
         seen.add(id(current))
         if isinstance(current, OSError) and current.errno in (27, 28, 122):  # EFBIG, ENOSPC, EDQUOT
             return True
-        if re.search(r"No space left|File too large|quota exceeded|disk is full", str(current), re.IGNORECASE):
+        if re.search(
+            r"No space left|File too large|quota exceeded|disk is full", str(current), re.IGNORECASE
+        ):
             return True
         current = current.__cause__ or current.__context__
     return False
@@ -767,9 +772,12 @@ def _snapshot(record: Sequence[Any]) -> Snapshot:
 
 
 def _state(entry: dict[str, Any]) -> ObjectState:
-    moments = {name: datetime.fromisoformat(entry[name]) if entry[name] else None for name in MOMENTS}
-    lists = {name: tuple(entry[name]) for name in ("read", "observed", "asked", "notes")}
-    return ObjectState(**{**entry, **moments, **lists})
+    read: dict[str, Any] = {
+        **entry,
+        **{name: datetime.fromisoformat(entry[name]) if entry[name] else None for name in MOMENTS},
+        **{name: tuple(entry[name]) for name in ("read", "observed", "asked", "notes")},
+    }
+    return ObjectState(**read)
 
 
 MOMENTS: Final = ("complete_as_of", "full_at")

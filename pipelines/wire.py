@@ -179,8 +179,8 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 def _place(request: httpx.Request) -> str:
-    """Name host and path. Never the query: it may hold a person's name."""
-    return f"{request.url.host}{request.url.path}"
+    """Name host, port and path. Never the query: it may hold a person's name."""
+    return f"{request.url.netloc.decode()}{request.url.path}"
 
 
 def _reason(error: Exception) -> str:

@@ -77,7 +77,8 @@ class UnknownField(FixMapping):
         self.at, self.entity, self.found, self.nearest = at, entity, found, nearest
         hint = f"; the nearest is {nearest!r}" if nearest else ""
         super().__init__(
-            f"{at}: {entity} has no field {found!r}{hint}. Correct the mapping and run the command again."
+            f"{at}: {entity} has no field {found!r}{hint}, or does not show it to this login. "
+            "Correct the mapping, or give the login the right to the field, and run the command again."
         )
 
 

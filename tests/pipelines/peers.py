@@ -41,7 +41,9 @@ def settings_for(line: Mapping[str, Any], folder: Path, **changes: Mapping[str, 
     xero, salesforce = line.get("xero") or {}, line.get("salesforce") or {}
     sections: dict[str, dict[str, Any]] = {
         "pair": {"data_dir": folder},
-        "xero": {k: xero[k] for k in ("api_url", "identity_url", "login_url", "client_id", "tenant_id") if xero},
+        "xero": {
+            k: xero[k] for k in ("api_url", "identity_url", "login_url", "client_id", "tenant_id") if xero
+        },
         "salesforce": {k: salesforce[k] for k in ("login_url", "client_id", "username") if salesforce},
         "limits": {"timeout_s": 10.0, "retries": 3},
         "pull": {},

@@ -84,9 +84,18 @@ def test_a_key_file_that_is_none_is_a_wrong_setting(peer, tmp_path):
 
 def auth_with(instance_url: str, login_url: str = "https://login.salesforce.com") -> SalesforceAuth:
     reply = {"access_token": "t", "instance_url": instance_url, "id": "https://x/id/00D/005"}
-    governor = Governor("salesforce", read_salesforce, calls_a_minute=None, concurrent=1, day_reserve=0, retries=0)
+    governor = Governor(
+        "salesforce", read_salesforce, calls_a_minute=None, concurrent=1, day_reserve=0, retries=0
+    )
     settings = Settings.model_validate(
-        {"salesforce": {"login_url": login_url, "auth": "client_credentials", "client_id": "c", "client_secret": "s"}}
+        {
+            "salesforce": {
+                "login_url": login_url,
+                "auth": "client_credentials",
+                "client_id": "c",
+                "client_secret": "s",
+            }
+        }
     )
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=reply))
     wire = Wire("salesforce", [login_url], governor, timeout_s=1, transport=transport)
@@ -94,7 +103,12 @@ def auth_with(instance_url: str, login_url: str = "https://login.salesforce.com"
 
 
 @pytest.mark.parametrize(
-    "url", ["https://acme.my.salesforce.com", "https://acme--uat.sandbox.my.salesforce.com", "https://a.cloudforce.com"]
+    "url",
+    [
+        "https://acme.my.salesforce.com",
+        "https://acme--uat.sandbox.my.salesforce.com",
+        "https://a.cloudforce.com",
+    ],
 )
 def test_a_host_of_salesforce_gets_the_token(url):
     assert auth_with(url).session() == ("t", url)

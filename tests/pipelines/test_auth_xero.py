@@ -37,7 +37,9 @@ def test_the_next_process_uses_the_kept_token_without_a_login(peer):
 def test_a_token_of_other_credentials_is_not_used(peer):
     call(peer)
     other = peer.control("xero", "POST", "clients", {"name": "other"})
-    changes = {name: other[name] for name in ("client_id",)} | {"client_secret": SecretStr(other["client_secret"])}
+    changes = {name: other[name] for name in ("client_id",)} | {
+        "client_secret": SecretStr(other["client_secret"])
+    }
     call(Peer(peer.line, peer.folder, settings_for(peer.line, peer.folder, xero=changes), peer.tokens))
     assert logins(peer) == [200, 200]
 
@@ -134,7 +136,9 @@ def test_a_missing_scope_names_the_scope(peer):
 
 
 def test_another_tenant_is_refused_with_a_next_step(peer):
-    peer.settings = settings_for(peer.line, peer.folder, xero={"tenant_id": "00000000-0000-0000-0000-000000000001"})
+    peer.settings = settings_for(
+        peer.line, peer.folder, xero={"tenant_id": "00000000-0000-0000-0000-000000000001"}
+    )
     with pytest.raises(MissingRight, match="tenant_id"):
         call(peer)
 

@@ -28,7 +28,12 @@ def examined(peer: Peer, mapping: Mapping | None) -> dict[str, Finding]:
 def test_a_well_set_up_pair_has_nothing_to_mend(peer, mapping):
     found = examined(peer, mapping)
     assert {finding.state for finding in found.values()} == {"ok"}
-    assert {"xero base currency", "salesforce API version", "salesforce limits", "xero limits"} <= found.keys()
+    assert {
+        "xero base currency",
+        "salesforce API version",
+        "salesforce limits",
+        "xero limits",
+    } <= found.keys()
 
 
 def test_the_doctor_writes_nothing(peer, mapping):

@@ -118,7 +118,9 @@ def test_without_a_usable_wait_a_refusal_backs_off_by_itself(told):
     assert 0.3 < clock.at - 1000 < 10
 
 
-@pytest.mark.parametrize("problem", [{"X_Rate_Limit_Problem": "day", "Retry_After": "40000"}, {"Retry_After": "99999999"}])
+@pytest.mark.parametrize(
+    "problem", [{"X_Rate_Limit_Problem": "day", "Retry_After": "40000"}, {"Retry_After": "99999999"}]
+)
 def test_a_limit_that_lasts_ends_the_run_instead_of_sleeping(problem):
     clock = Clock()
     with pytest.raises(RateLimited):
@@ -193,6 +195,8 @@ def test_salesforces_day_limit_stops_and_its_concurrency_limit_waits():
         return httpx.Response(403, json=[{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": message}])
 
     with pytest.raises(RateLimited):
-        governed(Clock(), "salesforce").run(answers(refusal("TotalRequests Limit exceeded.")), repeatable=True)
+        governed(Clock(), "salesforce").run(
+            answers(refusal("TotalRequests Limit exceeded.")), repeatable=True
+        )
     waits = answers(refusal("ConcurrentPerOrgLongTxn Limit exceeded."), OK)
     assert governed(Clock(), "salesforce").run(waits, repeatable=True) is OK

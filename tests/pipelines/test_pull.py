@@ -66,7 +66,9 @@ def edit(peer: Peer, side: str, method: str, path: str, body: object) -> httpx.R
     """Somebody else edits: another login of the vendor's API."""
     root = peer.url(side)
     if side == "xero":
-        form = {n: peer.line["xero"][n] for n in ("client_id", "client_secret")} | {"grant_type": "client_credentials"}
+        form = {n: peer.line["xero"][n] for n in ("client_id", "client_secret")} | {
+            "grant_type": "client_credentials"
+        }
         token = httpx.post(f"{root}/connect/token", data=form).json()["access_token"]
         headers = {"xero-tenant-id": peer.line["xero"]["tenant_id"]}
     else:
@@ -85,7 +87,9 @@ def edit(peer: Peer, side: str, method: str, path: str, body: object) -> httpx.R
 
 def test_the_first_pull_brings_every_record_as_it_came(peer, warehouse):
     result = seeded(peer).pull(warehouse)
-    assert [(o.kind, o.rows_seen, o.rows_changed, o.error) for o in result.objects] == [("full", 5, 5, None)] * 3
+    assert [(o.kind, o.rows_seen, o.rows_changed, o.error) for o in result.objects] == [
+        ("full", 5, 5, None)
+    ] * 3
     for side, name in OBJECTS:
         raw = warehouse.raw(side, name)
         assert raw.height == 5 and not raw["deleted"].any()
@@ -114,16 +118,33 @@ def test_a_quiet_pull_imports_no_dlt_and_moves_what_is_known(peer, warehouse):
     assert not warehouse.changed_since(first.snapshot_id)
     assert second.snapshot_id > first.snapshot_id
     moved = zip(first.objects, second.objects, strict=True)
-    assert all(after.complete_as_of >= before.complete_as_of + timedelta(seconds=59) for before, after in moved)
-    code = "import sys, pipelines.pull, pipelines.clients, pipelines.warehouse; print({'dlt', 'simple_salesforce'} & set(sys.modules))"
+    assert all(
+        after.complete_as_of >= before.complete_as_of + timedelta(seconds=59) for before, after in moved
+    )
+    code = (
+        "import sys, pipelines.pull, pipelines.clients, pipelines.warehouse; "
+        "print({'dlt', 'simple_salesforce'} & set(sys.modules))"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
 def test_changes_arrive_with_the_next_pull_and_their_history_is_kept(peer, warehouse):
     first = seeded(peer).pull(warehouse)
     past_overlap(peer, warehouse)
-    edit(peer, "salesforce", "PATCH", f"/services/data/v67.0/sobjects/Account/{account(1)['Id']}", {"Phone": "1"})
-    edit(peer, "xero", "POST", "/api.xro/2.0/Contacts", {"Contacts": [{"ContactID": contact(2)["ContactID"], "FirstName": "Zoë"}]})
+    edit(
+        peer,
+        "salesforce",
+        "PATCH",
+        f"/services/data/v67.0/sobjects/Account/{account(1)['Id']}",
+        {"Phone": "1"},
+    )
+    edit(
+        peer,
+        "xero",
+        "POST",
+        "/api.xro/2.0/Contacts",
+        {"Contacts": [{"ContactID": contact(2)["ContactID"], "FirstName": "Zoë"}]},
+    )
     edit(peer, "xero", "PUT", "/api.xro/2.0/Contacts", {"Contacts": [{"Name": "Newcomer"}]})
     result = peer.pull(warehouse)
     assert [(o.rows_changed, o.deleted) for o in result.objects] == [(1, 0), (0, 0), (2, 0)]
@@ -143,7 +164,12 @@ def test_deleted_merged_and_archived_records_arrive(peer, warehouse):
     peer.control("salesforce", "POST", "merge", merged)
     archived = {"ContactID": contact(0)["ContactID"], "ContactStatus": "ARCHIVED"}
     edit(peer, "xero", "POST", "/api.xro/2.0/Contacts", {"Contacts": [archived]})
-    peer.control("xero", "POST", "merge-contacts", {"loser": contact(2)["ContactID"], "survivor": contact(1)["ContactID"]})
+    peer.control(
+        "xero",
+        "POST",
+        "merge-contacts",
+        {"loser": contact(2)["ContactID"], "survivor": contact(1)["ContactID"]},
+    )
     result = peer.pull(warehouse)
     assert result.objects[0].deleted == 2
     accounts = bodies(warehouse, "salesforce", "Account", live=False)
@@ -208,7 +234,13 @@ def test_a_row_that_salesforce_commits_late_is_not_lost(peer, warehouse):
     seeded(peer).pull(warehouse)
     past_overlap(peer, warehouse)
     peer.control("salesforce", "POST", "dialect", {"late_commit_s": 540})
-    edit(peer, "salesforce", "PATCH", f"/services/data/v67.0/sobjects/Account/{account(1)['Id']}", {"Phone": "late"})
+    edit(
+        peer,
+        "salesforce",
+        "PATCH",
+        f"/services/data/v67.0/sobjects/Account/{account(1)['Id']}",
+        {"Phone": "late"},
+    )
     peer.pull(warehouse)
     peer.move_clock(560)
     peer.pull(warehouse)
@@ -283,7 +315,11 @@ def test_an_empty_pair_is_a_complete_snapshot(peer, warehouse):
     result = peer.pull(warehouse)
     assert [o.error for o in result.objects] == [None] * 3
     assert warehouse.raw("xero", "Contact").height == 0
-    assert warehouse.snapshot().complete_as_of.keys() == {"salesforce.Account", "salesforce.Contact", "xero.Contact"}
+    assert warehouse.snapshot().complete_as_of.keys() == {
+        "salesforce.Account",
+        "salesforce.Contact",
+        "xero.Contact",
+    }
 
 
 BROKEN = ["html", "cut", "malformed", "drop_before", "drop_after", "503", "500"]
@@ -306,7 +342,9 @@ def test_one_sides_trouble_keeps_its_snapshot_and_lets_the_other_go_on(peer, war
         assert (fresh == before.complete_as_of[f"{done.side}.{done.object}"]) or done.side != side
         assert warehouse.raw(done.side, done.object).height == (5 if done.side == side else 6)
     peer.control(side, "DELETE", "faults")
-    assert [o.rows_changed for o in peer.pull(warehouse).objects if o.side == side] == [1] * (1 if side == "xero" else 2)
+    assert [o.rows_changed for o in peer.pull(warehouse).objects if o.side == side] == [1] * (
+        1 if side == "xero" else 2
+    )
 
 
 def test_a_read_that_fails_once_is_repeated_without_a_word(peer, warehouse):
@@ -386,8 +424,15 @@ field_names = st.from_regex(r"[A-Z][a-z]{2,30}(__c)?", fullmatch=True)
 
 @given(
     st.lists(
-        st.fixed_dictionaries({"name": field_names, "type": st.sampled_from(["string", "textarea", "address", "base64"]), "length": st.sampled_from([0, 255, 32000])}),
-        max_size=900, unique_by=lambda field: field["name"],
+        st.fixed_dictionaries(
+            {
+                "name": field_names,
+                "type": st.sampled_from(["string", "textarea", "address", "base64"]),
+                "length": st.sampled_from([0, 255, 32000]),
+            }
+        ),
+        max_size=900,
+        unique_by=lambda field: field["name"],
     )
 )
 def test_a_query_never_outgrows_an_address_and_holds_what_the_mapping_needs(fields):
@@ -397,18 +442,24 @@ def test_a_query_never_outgrows_an_address_and_holds_what_the_mapping_needs(fiel
     read, left_out = choose_fields(fields, needed)
     assert needed <= set(read) and not set(read) & set(left_out)
     assert not {field["name"] for field in fields if field["type"] in ("address", "base64")} & set(read)
-    assert len(httpx.QueryParams({"q": build_query("Account", read or ["Id"], EPOCH)}).__str__()) < LONGEST_QUERY + 1500
+    assert (
+        len(httpx.QueryParams({"q": build_query("Account", read or ["Id"], EPOCH)}).__str__())
+        < LONGEST_QUERY + 1500
+    )
 
 
 # --- Values ------------------------------------------------------------------------------------------
 
 
-@given(st.integers(min_value=-62_135_596_800_000, max_value=253_402_300_799_000), st.sampled_from(["", "+0000", "+1300", "-0500"]))
+@given(
+    st.integers(min_value=-62_135_596_800_000, max_value=253_402_300_799_000),
+    st.sampled_from(["", "+0000", "+1300", "-0500"]),
+)
 def test_xeros_dates_are_utc_whatever_offset_they_show(milliseconds, offset):
     assert parse_date(f"/Date({milliseconds}{offset})/") == EPOCH + timedelta(milliseconds=milliseconds)
 
 
-@given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)))
+@given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)))  # noqa: DTZ001 - naive on purpose
 def test_xeros_iso_dates_without_zone_are_utc(moment):
     assert parse_date(moment.isoformat(timespec="milliseconds")) == moment.replace(
         microsecond=moment.microsecond // 1000 * 1000, tzinfo=UTC
@@ -475,7 +526,9 @@ with Warehouse(folder / "w.duckdb") as warehouse:
         print("told:", error)
 """
     arguments = [str(Path(__file__).parent), json.dumps(peer.line), str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60
+    )
     assert "told:" in done.stdout and "no room" in done.stdout, done.stdout + done.stderr
     with Warehouse(tmp_path / "w.duckdb") as warehouse:
         assert warehouse.raw("xero", "Contact").height == 5

@@ -180,7 +180,7 @@ def test_what_can_not_be_settled_stays_unknown_and_the_next_run_settles_it(scene
 
 def test_a_record_with_an_unsettled_write_gets_no_second_one(scene: Scene) -> None:
     scene.fault("drop_after", method="POST")
-    scene.fault("drop_before", method="GET", skip=1, times=4)  # no look that could settle it
+    scene.fault("drop_before", method="GET", skip=1, times=8)  # two looks of four tries each
     first = update("xero", 1, "tax_number", None, "GB1")
     second = update("xero", 1, "phone", None, PHONE)
     assert outcomes(scene.push([first])) == ["unknown"]
@@ -210,12 +210,7 @@ def test_a_key_leaves_only_inside_its_horizon_and_only_with_its_own_bytes(scene:
     request = xero_writer.requests([sent_intent])[0]
     with scene.journal(now=lambda: at[0]) as journal, journal.lease("pair", "test", 900) as lease:
         sent = journal.intents.begin(request, plan_hash=PLAN, run_id="", fence=lease)
-        for offset_s, horizon_s, passes in (
-            (0, 240, True),
-            (239, 240, True),
-            (240, 240, False),
-            (-60, 240, False),
-        ):
+        for offset_s, passes in ((0, True), (239, True), (240, False), (-60, False)):
             at[0] = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=offset_s)
             with nullcontext() if passes else pytest.raises(HorizonPassed):
                 journal.intents.leaving(sent, request.body, horizon_s=240, fence=lease)

@@ -19,7 +19,6 @@ from pipelines.warehouse import (
     DiskFull,
     NoEncryption,
     Warehouse,
-    WarehouseBusy,
     WarehouseUnreadable,
     WrongKey,
     is_disk_full,
@@ -40,7 +39,8 @@ def unsafe(con: duckdb.DuckDBPyConnection) -> None:
 def links(*ids: str, status: str = "linked") -> pl.DataFrame:
     row = {"entity": "party", "salesforce_id": "001", "xero_id": "x", "status": status, "rule": "our_ids"}
     return pl.DataFrame(
-        [{"link_id": i, **row, "score": 1.0, "evidence": "{}", "made_by": "us"} for i in ids], schema=dict(LINKS)
+        [{"link_id": i, **row, "score": 1.0, "evidence": "{}", "made_by": "us"} for i in ids],
+        schema=dict(LINKS),
     )
 
 
@@ -64,7 +64,16 @@ def test_folding_twice_changes_nothing_and_the_newest_wins(tmp_path):
 
 def test_a_runs_drift_is_kept_once(tmp_path):
     drift = pl.DataFrame(
-        [{"link_id": "a", "entity": "party", "unit": "name", "salesforce": "A", "xero": "B", "why": "as_found"}],
+        [
+            {
+                "link_id": "a",
+                "entity": "party",
+                "unit": "name",
+                "salesforce": "A",
+                "xero": "B",
+                "why": "as_found",
+            }
+        ],
         schema_overrides=dict(DRIFT),
     )
     from reconcile.model import conform
@@ -79,7 +88,10 @@ def test_a_runs_drift_is_kept_once(tmp_path):
         ]
 
 
-@given(st.lists(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)), min_size=1))
+YEARS = {"min_value": datetime(2000, 1, 1), "max_value": datetime(2100, 1, 1)}  # noqa: DTZ001 - made aware below
+
+
+@given(st.lists(st.datetimes(**YEARS), min_size=1))
 def test_boundaries_and_names_only_grow_whatever_the_clock_does(clock):
     before, names = None, []
     for moment in clock:
@@ -187,7 +199,10 @@ def test_a_load_that_is_half_done_is_not_seen(peer: Peer, tmp_path):
 
 
 def test_typed_views_give_exact_numbers_dates_and_instants(peer: Peer, tmp_path):
-    peer.load("salesforce", [account(1, AnnualRevenue=1234567, BillingLatitude=51.123456789012, NumberOfEmployees=7)])
+    peer.load(
+        "salesforce",
+        [account(1, AnnualRevenue=1234567, BillingLatitude=51.123456789012, NumberOfEmployees=7)],
+    )
     peer.load("xero", [contact(1, IsCustomer=True, UpdatedDateUTC="/Date(1789378199100+0000)/")])
     with Warehouse(tmp_path / "w.duckdb") as warehouse:
         peer.pull(warehouse)

@@ -134,7 +134,7 @@ class _Life:
         there.change(contact_id(6), EmailAddress="Flo.Fir@fir.example", FirstName="Florence", LastName="Fir")
         there.change(
             contact_id(7), Addresses=[address("POBOX", "77  Main St", "Suite 9", City="Austin", Region="TX",
-                                              PostalCode="78702", Country="USA")], Name="Gum  Inc."
+                                              PostalCode="78702", Country="USA")], Name="Gum (Texas)"
         )  # fmt: skip
         there.change(contact_id(1), AccountNumber=" ALD-1 ")
         there.archive(contact_id(2))
