@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean lock
+.PHONY: demo test lint bench kill dialects prefect-look clean lock
 .DEFAULT_GOAL := demo
 
 # Two steps: uv in a small environment of its own, then the locked packages, each checked by its hash.
@@ -26,6 +26,14 @@ lint: .venv/.ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyrefly check
 	@$(BIN)/lint-imports
+
+# The longer sweeps; `make test` runs a short, seeded part of each.
+kill: .venv/.ready
+	@$(BIN)/python tests/pipelines/kill_pull.py 20
+	@$(BIN)/python tests/kill_push.py
+
+dialects: .venv/.ready
+	@$(BIN)/python -m tests.whole.sweep
 
 bench: .venv/.ready
 	@$(BIN)/python -m benchmarks

@@ -160,15 +160,23 @@ def pull(settings_file: Path, as_json: bool, full: bool, accept_smaller: bool) -
     "--all", "everything", is_flag=True, help="Show each operation, not only the first of each group."
 )
 @click.option("--allow", "allowed", multiple=True, help="Let this check pass once, as a stop names it.")
+@click.option("--retry", is_flag=True, help="Try again what a system refused.")
 def plan(
-    settings_file: Path, as_json: bool, full: bool, no_pull: bool, everything: bool, allowed: tuple[str, ...]
+    settings_file: Path,
+    as_json: bool,
+    full: bool,
+    no_pull: bool,
+    everything: bool,
+    allowed: tuple[str, ...],
+    retry: bool,
 ) -> None:
     """Decide what would be written, and why. Exit 3 where something is to do."""
     from flows import show
     from pipelines import runs
 
     with opened(settings_file, as_json=as_json) as ctx:
-        planned = runs.plan(ctx, full=full, pull_first=not no_pull, allowed=frozenset(allowed))
+        options = runs.PlanOptions(frozenset(allowed), retry_refused=retry)
+        planned = runs.plan(ctx, full=full, pull_first=not no_pull, options=options)
         show.plan(planned, as_json=as_json, everything=everything)
     if planned.errors:
         raise SystemExit(FAILED)
@@ -334,7 +342,12 @@ def status(settings_file: Path, as_json: bool) -> None:
 @settings_option
 @json_option
 @click.option("--pair", required=True, help="The pair's name, as in the settings.")
-@click.option("--environment", required=True, type=click.Choice(["sandbox", "production"]))
+@click.option(
+    "--environment",
+    required=True,
+    type=click.Choice(["sandbox", "production"]),
+    help="What the pair is, as in the settings: a slip of one can't open the other.",
+)
 @click.option("--off", is_flag=True, help="Make the pair read-only again.")
 def enable_writes(settings_file: Path, as_json: bool, pair: str, environment: str, off: bool) -> None:
     """Allow writes to one pair; pins its org, tenant and base currency."""
@@ -358,7 +371,13 @@ def sandbox() -> None:
 @click.option("--seed", help="demo (a fresh state's default), empty, or parties:N:SEED:DIRT.")
 @click.option("--xero-port", type=int, default=0, help="0: any free port.")
 @click.option("--salesforce-port", type=int, default=0, help="0: any free port.")
-@click.option("--limits", type=click.Choice(["real", "off"]), default="real", show_default=True)
+@click.option(
+    "--limits",
+    type=click.Choice(["real", "off"]),
+    default="real",
+    show_default=True,
+    help="Whether both refuse calls beyond the vendors' limits.",
+)
 @click.option(
     "--dialect", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Values of switches."
 )

@@ -252,8 +252,16 @@ class Decided:
         return pl.concat([part.values for part in self.parts])
 
 
+@dataclass(frozen=True)
+class PlanOptions:
+    """allowed: checks of a whole that a person lets pass this once. retry_refused: try what was refused again."""
+
+    allowed: frozenset[str] = frozenset()
+    retry_refused: bool = False
+
+
 def plan(
-    ctx: Context, *, full: bool = False, pull_first: bool = True, allowed: frozenset[str] = frozenset()
+    ctx: Context, *, full: bool = False, pull_first: bool = True, options: PlanOptions | None = None
 ) -> Planned:
     """Pull, decide, check and seal: what would be written, and why.
 
@@ -265,29 +273,31 @@ def plan(
             pull(ctx, full=full)
         try:
             with ctx.warehouse() as warehouse:
-                planned = _plan(ctx, warehouse, allowed)
+                planned = _plan(ctx, warehouse, options or PlanOptions())
         except FixMapping:
             if full or not pull_first:
                 raise
             # Sweeps alone read the schema: the field or the right that is missed may be there by now.
             pull(ctx, full=True)
             with ctx.warehouse() as warehouse:
-                planned = _plan(ctx, warehouse, allowed)
+                planned = _plan(ctx, warehouse, options or PlanOptions())
         told["counts"] = {"operations": planned.operations.height, **planned.phases()}
         return planned
 
 
-def _plan(ctx: Context, warehouse: Warehouse, allowed: frozenset[str]) -> Planned:
+def _plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Planned:
     basis = _basis(ctx, warehouse)
     last = _last_plan(ctx)
     settled = last is not None and not (last.waits or last.errors or _snapshot(warehouse).errors)
+    settled = settled and options == PlanOptions()
     if last is not None and settled and last.basis == basis:
         ctx.progress("nothing has moved since the last plan")
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
     decided = _without_failed(ctx, decide(ctx, warehouse), _snapshot(warehouse).errors)
+    decided = decided if options.retry_refused else _without_refused(ctx, decided)
     kept, rejects, findings = check(
-        ctx, warehouse, decided, raw_moved=_raw_moved(last, basis), allowed=allowed
+        ctx, warehouse, decided, raw_moved=_raw_moved(last, basis), allowed=options.allowed
     )
     at_fault = _ids_at_fault(findings)
     _adopt(ctx, decided.plan, at_fault)
@@ -377,6 +387,34 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
     return Decided(build_plan(parts, fields, decisions), tuple(parts), fields, raw)
+
+
+def _without_refused(ctx: Context, decided: Decided) -> Decided:
+    """Leave out what a vendor refused in this very form, with what depends on it, and tell of it.
+
+    An operation's id says what it does: when a value or the mapping changes it is another one, and tried.
+    """
+    operations = decided.plan.operations
+    refused = operations.join(ctx.journal.dead_letters().select("operation_id", "message"), on="operation_id")
+    if refused.is_empty():
+        return decided
+    out = set(refused["operation_id"])
+    while more := set(operations.filter(pl.col("depends_on").is_in(list(out)))["operation_id"]) - out:
+        out |= more
+    told = refused.select(
+        stage=pl.lit("push"),
+        entity=pl.col("entity").cast(pl.String),
+        side=pl.col("system").cast(pl.String),
+        record_id=pl.coalesce("record_id", "source_id"),
+        unit="unit",
+        reason=pl.format(
+            "it was refused: {}. Mend it there, then run `reconcile plan --retry`",
+            pl.col("message").fill_null(""),
+        ),
+    )
+    kept = operations.filter(~pl.col("operation_id").is_in(list(out)))
+    rejects = pl.concat([decided.plan.rejects, model.conform(told, model.REJECTS)])
+    return replace(decided, plan=replace(decided.plan, operations=kept, rejects=rejects))
 
 
 def _recent_writes(ctx: Context, entity: EntityMapping) -> pl.DataFrame:
@@ -934,6 +972,10 @@ def doctor(settings_file: Path) -> list[Finding]:
 
     settings = load_settings(settings_file)
     with opened(settings, progress=lambda text: None) as ctx:
+        for side in model.SIDES:
+            if ctx.journal.tokens.get(side, "access"):
+                # The token of an earlier run would hide that the credentials no longer work.
+                ctx.journal.tokens.put(side, "access", {})
         return examine(settings, ctx.clients, None, ctx.mapping)
 
 

@@ -7,7 +7,7 @@ contact, so a person is made there together with the contact, or by naming a con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -76,10 +76,12 @@ def create_operations(
     limits: Mapping[str, Mapping[str, Limits]],
     decisions: pl.DataFrame,
     makers: Mapping[str, str],
+    planned: Sequence[Row],
 ) -> Made:
     """Give what is made: of parties on both sides, then of persons.
 
     `limits`: entity -> side -> what the schema demands. `makers`: new link -> the operation that makes it.
+    `planned`: the operations on linked records.
     """
     made = Made()
     known = {entity: _known(part, limits[entity]) for entity, part in parts.items()}
@@ -99,7 +101,7 @@ def create_operations(
     if {"party", "person"} <= parts.keys():
         persons = sources.get(("person", "salesforce"), [])
         _make_persons_in_salesforce(known, persons, new_parties, makers, made)
-        _name_contacts(known, alone, makers, made)
+        _name_contacts(known, alone, _nameless(known, planned), makers, made)
     return made
 
 
@@ -474,11 +476,14 @@ def _accounts(party: Part) -> dict[str, tuple[str, str]]:
 
 
 def _name_contacts(
-    known: Mapping[str, Known], alone: Mapping[str, Source], makers: Mapping[str, str], made: Made
+    known: Mapping[str, Known],
+    alone: Mapping[str, Source],
+    nameless: Mapping[str, str | None],
+    makers: Mapping[str, str],
+    made: Made,
 ) -> None:
     """Name linked contacts in Xero that have no primary person yet, after their account's one person."""
     person, party = known["person"], known["party"].part
-    nameless = _nameless(known)
     for row in party.matches.links.select("salesforce_id", "xero_id", "link_id").iter_rows(named=True):
         source = alone.get(row["salesforce_id"])
         if source is None or row["xero_id"] not in nameless:
@@ -492,8 +497,8 @@ def _name_contacts(
         )
 
 
-def _nameless(known: Mapping[str, Known]) -> dict[str, str | None]:
-    """Active contacts in Xero without a primary person -> their e-mail address."""
+def _nameless(known: Mapping[str, Known], planned: Sequence[Row]) -> dict[str, str | None]:
+    """Active contacts in Xero without a primary person -> their e-mail address once the plan is made."""
     party = known["party"].part
     named = known["person"].part.records.filter(pl.col("side") == "xero").select(record_id="parent_id")
     active = party.records.filter(
@@ -504,7 +509,14 @@ def _nameless(known: Mapping[str, Known]) -> dict[str, str | None]:
         "record_id", "value"
     )
     lone = active.join(named, on="record_id", how="anti").join(mails, on="record_id", how="left")
-    return dict(lone.select("record_id", "value").iter_rows())
+    to_be = {
+        row["record_id"]: row["after"]
+        for row in planned
+        if row["system"] == "xero" and row["entity"] == "party" and row["unit"] in shared
+    }
+    return {
+        contact: to_be.get(contact, mail) for contact, mail in lone.select("record_id", "value").iter_rows()
+    }
 
 
 def _naming(

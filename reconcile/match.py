@@ -241,12 +241,11 @@ class _ById:
 def _link_by_ids(nodes: pl.DataFrame, known: pl.DataFrame, said: pl.DataFrame) -> _ById:
     """Link what the journal knows, what ids say and what a person accepted; find what contradicts."""
     accepted = _followed(said.filter(pl.col("kind") == "accept_link").select(PAIR), nodes).drop_nulls(PAIR)
+    every_claim = nodes.filter("alive", pl.col("claim_state").is_not_null())
     # A person who accepts a pair has seen the ids that speak against it.
-    claims = nodes.filter("alive", pl.col("claim_state").is_not_null()).join(
-        _ends(accepted), on=["side", "record_id"], how="anti"
-    )
+    claims = every_claim.join(_ends(accepted), on=["side", "record_id"], how="anti")
     followed = _followed(known.select(PAIR), nodes)
-    firm, incidents = _firm(followed, claims)
+    firm, incidents = _firm(followed, _mutual(every_claim), claims)
     asked = _ruled(accepted, "accepted")
     taken = _ends(firm, incidents)
     by_person, contested = _one_to_one(_untouched(asked, taken))
@@ -275,8 +274,8 @@ def _link_by_ids(nodes: pl.DataFrame, known: pl.DataFrame, said: pl.DataFrame) -
     )
 
 
-def _firm(followed: pl.DataFrame, claims: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Give what the journal knows or both records say, and the records of which two of the three disagree."""
+def _mutual(claims: pl.DataFrame) -> pl.DataFrame:
+    """Give the pairs whose records name each other."""
     direct = claims.filter(pl.col("claim_state") == "alive", pl.col("direct"))
     here, there = (
         direct.filter(pl.col("side") == side).select(
@@ -284,7 +283,13 @@ def _firm(followed: pl.DataFrame, claims: pl.DataFrame) -> tuple[pl.DataFrame, p
         )
         for side in OTHER
     )
-    mutual = here.join(there.select(PAIR), on=PAIR, how="semi").select(PAIR)
+    return here.join(there.select(PAIR), on=PAIR, how="semi").select(PAIR)
+
+
+def _firm(
+    followed: pl.DataFrame, mutual: pl.DataFrame, claims: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give what the journal knows or both records say, and the records of which two of the three disagree."""
     known = followed.filter(~pl.col("alias")).drop_nulls(PAIR)
     firm = pl.concat([_ruled(known, "known"), _ruled(mutual, "our_ids")]).unique(
         PAIR, keep="first", maintain_order=True
@@ -704,14 +709,15 @@ def _decide_inside(pairs: pl.DataFrame) -> pl.DataFrame:
     found = pairs.filter(both_free).with_columns(by_mail=by_mail, by_name=by_name, either=by_mail | by_name)
     # E-mail says one and the name another: then neither does.
     alone = pl.all_horizontal(pl.col("either").sum().over(f"{side}_record_id") == 1 for side in OTHER)
+    found = found.with_columns(link=pl.col("either") & alone)
+    settled = pl.any_horizontal(pl.col("link").any().over(f"{side}_record_id") for side in OTHER)
     maybe = (
         pl.col("either")
         | pl.col("name_level").is_in(["exact", "initial", "similar"])
         | (pl.col("email_level") == "equal")
     )
-    rest = ~pl.any_horizontal((pl.col("either") & alone).any().over(f"{side}_record_id") for side in OTHER)
     return _people_found(
-        found.with_columns(link=pl.col("either") & alone, review=maybe.fill_null(False) & rest),
+        found.with_columns(review=maybe.fill_null(False) & ~settled),
         rule=pl.when("by_mail")
         .then(pl.lit("email"))
         .when("by_name")

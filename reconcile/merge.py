@@ -31,6 +31,7 @@ from reconcile.model import (
     conform,
     empty,
 )
+from reconcile.normalise import Canonical, canonical_values
 
 OTHER: Final = {"salesforce": "xero", "xero": "salesforce"}
 PAIR: Final = ["salesforce_id", "xero_id"]
@@ -364,6 +365,35 @@ def _move() -> pl.Expr:
         .when(FIRST_CONTACT & NO_BASE)
         .then(pl.lit("as_found"))
     )
+
+
+def recent_writes(
+    writes: pl.DataFrame,
+    links: pl.DataFrame,
+    entity: EntityMapping,
+    salesforce: Canonical,
+    xero: Canonical,
+    *,
+    region: str,
+) -> pl.DataFrame:
+    """Give the writes of late in canonical form (RECENT), read as their records are read now.
+
+    Takes link_id, unit, system, native_before, native_after, at; LINKS; both sides' canonical form. At least
+    six writes of a unit are needed to see one that goes back and forth between the systems three times.
+    """
+    regions = pl.concat([side.context.select("record_id", "region") for side in (salesforce, xero)])
+    written = pl.when(pl.col("system") == "salesforce").then("salesforce_id").otherwise("xero_id")
+    located = (
+        writes.join(
+            links.select("link_id", *PAIR).unique("link_id"), on="link_id", how="inner", validate="m:1"
+        )
+        .with_columns(side=pl.col("system"), record_id=written)
+        .join(regions.unique("record_id"), on="record_id", how="left", validate="m:1", maintain_order="left")
+    )
+    for name in ("before", "after"):
+        valued = canonical_values(located.with_columns(native=f"native_{name}"), entity, region=region)
+        located = located.with_columns(valued["value"].alias(name))
+    return conform(located, RECENT)
 
 
 def _stop_oscillating(units: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:

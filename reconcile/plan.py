@@ -85,7 +85,7 @@ def build_plan(parts: Sequence[Part], fields: pl.DataFrame, decisions: pl.DataFr
         ):
             rows += made[0]
             rejects += made[1]
-    created = create_operations(by_entity, limits, decisions, makers)
+    created = create_operations(by_entity, limits, decisions, makers, rows)
     ordered = _in_order([*rows, *created.operations], by_entity)
     kept, double = without_double_writes(ordered, by_entity)
     kept, misplaced = without_email_in_other_hands(kept, by_entity)
@@ -150,7 +150,9 @@ def _in_order(rows: Sequence[Row], parts: Mapping[str, Part]) -> list[Row]:
         maker = at.get(row.get("depends_on") or "", row)
         # A link that follows its create stands beside it, whatever its entity.
         head = maker if row["phase"] == "create" and row["action"] == "link" else row
-        name = names.get(head["record_id"] or "", names.get(head["source_id"] or "", ""))
+        ids = (head["record_id"] or "", head["source_id"] or "")
+        ours, theirs = ids if head["system"] == "salesforce" else ids[::-1]
+        name = names.get(ours) or names.get(theirs) or ""
         return (
             PHASES.index(row["phase"]),
             ENTITIES.index(head["entity"]),

@@ -141,10 +141,17 @@ def photograph(api: str, shown: dict, picture: Path) -> set[str]:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.on("request", lambda request: asked.add(httpx.URL(request.url).host))
+        page.on("console",lambda m:print("console",m.text[:300]))
+        page.on("pageerror",lambda m:print("pageerror",str(m)[:1400]))
+        page.on("requestfailed",lambda r:print("failed",r.url))
+        page.on("response",lambda r: print(r.status,r.url))
         page.goto(f"{api.removesuffix('/api')}/artifacts/artifact/{shown['id']}", timeout=120_000)
-        page.get_by_text("Differences by unit").first.wait_for(timeout=120_000)
-        page.wait_for_timeout(1500)
-        page.screenshot(path=picture)
+        try:
+            page.get_by_text("Differences by unit").first.wait_for(timeout=60_000)
+            page.wait_for_timeout(1500)
+        finally:
+            page.screenshot(path=picture)
+            print(page.inner_text("body")[:3000])
         browser.close()
     return asked
 

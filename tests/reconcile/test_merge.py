@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mapped_records import party
 
@@ -228,6 +228,7 @@ def test_a_change_against_the_direction_becomes_the_base_where_the_mapping_accep
 
 
 @pytest.mark.parametrize("drift", ["report", "heal", "ask", "accept"])
+@settings(max_examples=15, deadline=None)
 @given(salesforce=values, xero=values, base=values, other=values, kind=kinds)
 def test_a_unit_never_flows_to_a_side_that_may_not_receive_it(drift, salesforce, xero, base, other, kind):
     bases = None if kind is None else (base, other)

@@ -179,8 +179,16 @@ class Pair:
 
     def command(self, *arguments: str, **environment: str) -> Said:
         """Run one command as a terminal would, in this process: its code, its results, its messages."""
+        return self._run([*arguments, "--settings", str(self.settings)], environment)
+
+    def command_in_group(self, group: str, *arguments: str) -> Said:
+        """Likewise; settings and --json belong to the group, before the command's own words."""
+        words = [word for word in arguments if word != "--json"]
+        options = ["--settings", str(self.settings), *(["--json"] if "--json" in arguments else [])]
+        return self._run([group, *options, *words], {})
+
+    def _run(self, given: Sequence[str], environment: Mapping[str, str]) -> Said:
         out, err = StringIO(), StringIO()
-        given = [*arguments, "--settings", str(self.settings)]
         with (
             self._checks(),
             patch.dict(os.environ, environment),
