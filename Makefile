@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench kill dialects prefect-look clean lock
+.PHONY: demo test lint bench kill slow dialects prefect-look clean lock
 .DEFAULT_GOAL := demo
 
 # Two steps: uv in a small environment of its own, then the locked packages, each checked by its hash.
@@ -31,6 +31,9 @@ lint: .venv/.ready
 kill: .venv/.ready
 	@$(BIN)/python tests/pipelines/kill_pull.py 20
 	@$(BIN)/python tests/kill_push.py
+
+slow: .venv/.ready
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 1200
 
 dialects: .venv/.ready
 	@$(BIN)/python -m tests.whole.sweep

@@ -30,6 +30,7 @@ def report_data(ctx: Context) -> ReportData:
     planned = runs.load_plan(ctx, rows[0].plan_hash)
     applied = next((row for row in rows if row.outcomes), None)
     shown = planned if planned.waits or applied is None else runs.load_plan(ctx, applied.plan_hash)
+    outcomes = ctx.journal.outcomes(shown.hash)
     return ReportData(
         pair=ctx.settings.pair.name,
         environment=ctx.settings.pair.environment,
@@ -37,13 +38,13 @@ def report_data(ctx: Context) -> ReportData:
         made_at=datetime.now(UTC),
         complete=_complete(planned),
         totals=planned.totals(),
-        summary=model.conform(planned.summary, report.SUMMARY),
+        summary=summary(planned, ctx.journal.outcomes(planned.hash)),
         unmatched=planned.unmatched,
         review=planned.links.filter(pl.col("status") == "review"),
         conflicts=planned.conflicts,
         drift=planned.drift,
         operations=shown.operations,
-        outcomes=ctx.journal.outcomes(shown.hash),
+        outcomes=outcomes,
         plan_hash=shown.hash,
         applied_at=applied.updated_at if applied and applied.plan_hash == shown.hash else None,
         findings=planned.findings,
@@ -52,6 +53,23 @@ def report_data(ctx: Context) -> ReportData:
         history=_history(ctx, rows),
         names={**shown.names, **planned.names},
     )
+
+
+def summary(planned: Planned, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Give SUMMARY: how each unit of the linked records stands.
+
+    A value that the plan is still to write does not agree yet: it counts as planned.
+    """
+    done = outcomes.filter(pl.col("outcome").is_in(["confirmed", "adopted"]))
+    waiting = planned.operations.join(done, on="operation_id", how="anti").filter(
+        pl.col("phase").is_in(["fill", "settle", "change"])
+    )
+    planned_values = waiting.group_by("entity", "unit").agg(planned=pl.col("link_id").n_unique())
+    counted = planned.summary.join(
+        planned_values, on=["entity", "unit"], how="left", maintain_order="left", validate="1:1"
+    ).with_columns(pl.col("planned").fill_null(0))
+    agreed = pl.col("agreed") - pl.col("planned").cast(pl.Int64)
+    return model.conform(counted.with_columns(agreed=agreed), report.SUMMARY)
 
 
 def write_report(ctx: Context, data: ReportData, out: Path | None = None) -> Path:

@@ -42,12 +42,13 @@ LISTED_IDS: Final = 20  # in Markdown
 
 # How far each object is known: all that was changed before that time has been seen.
 COMPLETE: Final[Schema] = {"side": SIDE, "object": pl.String, "complete_as_of": UTC, "rows": pl.Int64}
-# One row an entity and unit: links compared, and how they stand.
+# One row an entity and unit: links compared, and how they stand; planned: to be written by the plan.
 SUMMARY: Final[Schema] = {
     "entity": ENTITY,
     "unit": pl.String,
     "compared": pl.Int64,
     "agreed": pl.Int64,
+    "planned": pl.Int64,
     "drift": pl.Int64,
     "conflicts": pl.Int64,
 }

@@ -26,7 +26,7 @@ from pipelines.warehouse import (
     next_boundary,
     snapshot_id_at,
 )
-from pipelines.xero.source import pull_contacts
+from pipelines.xero.source import pull_contacts, with_unlisted
 from reconcile.errors import FixSettings, ReconcileError, SnapshotRefused
 
 if TYPE_CHECKING:
@@ -162,7 +162,9 @@ def _extract(
         # One second more than the overlap: both vendors' filters know whole seconds only.
         since = old.complete_as_of - timedelta(seconds=settings.pull.overlap_s + 1)
     if side == "xero":
-        return pull_contacts(clients.xero, since=since)
+        extract = pull_contacts(clients.xero, since=since)
+        missing = warehouse.known_ids(extract) - extract.ids if extract.whole else ()
+        return with_unlisted(clients.xero, extract, missing)
     known = warehouse.types(side, object_name)
     try:
         return pull_object(

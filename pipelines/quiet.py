@@ -22,5 +22,6 @@ SETTINGS: Final = {
 for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
-for _logger in ("httpx", "httpcore"):  # at INFO they print addresses with their queries
+# At INFO they print addresses with their queries, and names of temporary folders.
+for _logger in ("httpx", "httpcore", "great_expectations"):
     logging.getLogger(_logger).setLevel(logging.WARNING)

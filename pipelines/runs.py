@@ -44,8 +44,8 @@ from reconcile.errors import (
 from reconcile.mapping import EntityMapping, check_mapping, load_mapping
 from reconcile.mapping import Mapping as FieldMapping
 from reconcile.match import match
-from reconcile.merge import difference_fingerprint, merge
-from reconcile.normalise import Canonical, base_values, canonical_values, canonicalise
+from reconcile.merge import difference_fingerprint, merge, recent_writes
+from reconcile.normalise import Canonical, base_values, canonicalise
 from reconcile.plan import Part, Plan, beyond_limits, build_plan, cost, part_of, plan_hash
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from pipelines.warehouse import Snapshot, Warehouse
 
 Progress = Callable[[str], None]
+RECENT_WRITES = 8  # of one unit: enough to see it go back and forth three times
 
 
 def now() -> datetime:
@@ -347,6 +348,7 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     """Canonical, match, merge and plan over the snapshot at hand; no writes anywhere."""
     fields = warehouse.fields()
     check_mapping(ctx.mapping, fields)
+    written = ctx.journal.recent(limit=RECENT_WRITES)
     decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
     parts: list[Part] = []
     party_links: pl.DataFrame | None = None
@@ -383,7 +385,14 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             values,
             with_values,
             decisions.filter(pl.col("entity") == entity),
-            recent=_recent_writes(ctx, entity_mapping),
+            recent=recent_writes(
+                written,
+                matches.links,
+                entity_mapping,
+                sides["salesforce"],
+                sides["xero"],
+                region=ctx.settings.pair.region,
+            ),
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
     return Decided(build_plan(parts, fields, decisions), tuple(parts), fields, raw)
@@ -415,16 +424,6 @@ def _without_refused(ctx: Context, decided: Decided) -> Decided:
     kept = operations.filter(~pl.col("operation_id").is_in(list(out)))
     rejects = pl.concat([decided.plan.rejects, model.conform(told, model.REJECTS)])
     return replace(decided, plan=replace(decided.plan, operations=kept, rejects=rejects))
-
-
-def _recent_writes(ctx: Context, entity: EntityMapping) -> pl.DataFrame:
-    """The newest writes of each unit in canonical form: what goes back and forth is stopped."""
-    written = ctx.journal.recent().filter(pl.col("link_id").str.starts_with(f"{entity.entity}:"))
-    for name in ("before", "after"):
-        pieces = written.rename({"system": "side", f"native_{name}": "native"})
-        values = canonical_values(pieces, entity, region=ctx.settings.pair.region)
-        written = written.with_columns(values["value"].alias(name))
-    return written
 
 
 def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -> Decided:
@@ -606,9 +605,10 @@ def _seal(
         basis=_basis(ctx, warehouse),
         rows=snapshot.rows,
         errors=snapshot.errors,
-        unmatched=decisions.unmatched,
-        links=_links_and_review(ctx, decisions),
-        summary=_standing(ctx, decisions),
+        # What a proposed link waits for is counted there.
+        unmatched=decisions.unmatched.filter(pl.col("why").ne_missing("review")),
+        links=pl.concat([_holding(decided), model.conform(decisions.review, model.LINKS)]),
+        summary=_standing(ctx, decided),
     )
     file = plans.store(planned, ctx.plans_folder)
     manifest = {
@@ -625,14 +625,14 @@ def _seal(
     return replace(planned, file=file)
 
 
-def _standing(ctx: Context, plan: Plan) -> pl.DataFrame:
+def _holding(decided: Decided) -> pl.DataFrame:
+    """Give the LINKS that hold in this run: those that the journal knows, and those just found."""
+    return pl.concat([model.conform(part.matches.links, model.LINKS) for part in decided.parts])
+
+
+def _standing(ctx: Context, decided: Decided) -> pl.DataFrame:
     units = {name: [unit.name for unit in entity.units] for name, entity in ctx.mapping.entities.items()}
-    return standing(units, ctx.journal.links(), plan.drift, plan.conflicts)
-
-
-def _links_and_review(ctx: Context, plan: Plan) -> pl.DataFrame:
-    known = ctx.journal.links()
-    return pl.concat([known, model.conform(plan.review, model.LINKS)])
+    return standing(units, _holding(decided), decided.plan.drift, decided.plan.conflicts)
 
 
 def _names(decided: Decided, plan: Plan, operations: pl.DataFrame) -> dict[str, str]:
@@ -836,7 +836,11 @@ def links(ctx: Context) -> pl.DataFrame:
     linked = ctx.journal.links()
     refused = ctx.journal.decisions().filter(pl.col("kind") == "refuse_link")
     refused_links = refused.select(
-        pl.concat_str("entity", "salesforce_id", "xero_id", separator=":").alias("link_id"),
+        pl.concat_str(
+            pl.col("entity").cast(pl.String),
+            *(pl.col(f"{side}_id").fill_null("") for side in model.SIDES),
+            separator=":",
+        ).alias("link_id"),
         "entity",
         "salesforce_id",
         "xero_id",

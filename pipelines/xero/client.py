@@ -114,6 +114,16 @@ class XeroClient:
             side=SIDE, at="Contacts", found=f"{MOST_PAGES} pages and no end", expected="a last page"
         )
 
+    def contact(self, contact_id: str) -> Row | None:
+        """Give one contact, also one that no list shows; null where there is none. One call."""
+        reply = self._authorised("GET", f"{self.settings.api_url}{API}/Contacts/{contact_id}")
+        if reply.status_code == 404:
+            return None
+        if reply.status_code != 200:
+            raise unexpected(SIDE, "Contacts/{ContactID}", reply.content, "the contact, or HTTP 404")
+        rows, _ = self._elements(reply, "Contacts")
+        return _row(*rows[0], reply) if rows else None
+
     def put_contacts(self, body: bytes, idempotency_key: str) -> Reply:
         """Create; an existing name or number is refused. Raises as `send` does."""
         return self.send(

@@ -48,7 +48,10 @@ def main(picture: Path) -> None:
         assert httpx.get(f"{api}/admin/settings").json()["server"]["analytics_enabled"] is False
         assert not writes(line), "a report-only run wrote"
         asked = photograph(api, artifact(api), picture)
-        print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB; the pages asked {sorted(asked)}")
+        print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB; the pages asked {sorted(asked - {''})}")
+        planned = scheduled(api)
+        print(f"{len(planned)} runs are scheduled")
+        assert planned, "Prefect's scheduler made no run; its errors stand above"
 
 
 def own_environment(folder: Path) -> dict[str, str]:
@@ -121,8 +124,15 @@ def newest_run(api: str) -> dict:
     return next(run for run in found if run["state"]["type"] not in ("SCHEDULED", "PENDING"))
 
 
+def scheduled(api: str) -> list[dict]:
+    waiting = {"sort": "EXPECTED_START_TIME_ASC", "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    return httpx.post(f"{api}/flow_runs/filter", json=waiting).json()
+
+
 def artifact(api: str) -> dict:
-    return httpx.get(f"{api}/artifacts/drift-report/latest").json()
+    # Not by /artifacts/drift-report/latest: the id that this gives is the collection's.
+    wanted = {"sort": "CREATED_DESC", "artifacts": {"key": {"any_": ["drift-report"]}}}
+    return httpx.post(f"{api}/artifacts/filter", json=wanted).json()[0]
 
 
 def writes(line: dict) -> list[dict]:
@@ -141,17 +151,10 @@ def photograph(api: str, shown: dict, picture: Path) -> set[str]:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.on("request", lambda request: asked.add(httpx.URL(request.url).host))
-        page.on("console",lambda m:print("console",m.text[:300]))
-        page.on("pageerror",lambda m:print("pageerror",str(m)[:1400]))
-        page.on("requestfailed",lambda r:print("failed",r.url))
-        page.on("response",lambda r: print(r.status,r.url))
         page.goto(f"{api.removesuffix('/api')}/artifacts/artifact/{shown['id']}", timeout=120_000)
-        try:
-            page.get_by_text("Differences by unit").first.wait_for(timeout=60_000)
-            page.wait_for_timeout(1500)
-        finally:
-            page.screenshot(path=picture)
-            print(page.inner_text("body")[:3000])
+        page.get_by_text("Differences by unit").first.wait_for(timeout=120_000)
+        page.wait_for_timeout(1500)
+        page.screenshot(path=picture)
         browser.close()
     return asked
 

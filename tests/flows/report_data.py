@@ -119,12 +119,12 @@ def full_report(**other: Any) -> ReportData:
         | {"count": 0, "message": "could not run (it raised); expected values that fit the target's field"},
     ]
     summary = [
-        ("party", "name", 160, 158, 1, 1),
-        ("party", "phone", 160, 130, 30, 0),
-        ("party", "billing_address", 160, 159, 1, 0),
-        ("party", "shipping_address", 160, 159, 0, 1),
-        ("party", "email", 160, 159, 1, 0),
-        ("person", "name", 120, 119, 1, 0),
+        ("party", "name", 160, 158, 0, 1, 1),
+        ("party", "phone", 160, 128, 2, 30, 0),
+        ("party", "billing_address", 160, 159, 0, 1, 0),
+        ("party", "shipping_address", 160, 159, 0, 0, 1),
+        ("party", "email", 160, 159, 0, 1, 0),
+        ("person", "name", 120, 119, 0, 1, 0),
     ]
     history = [
         {"run_id": f"r{day}", "at": NOW - timedelta(days=28 - day), "entity": "party"}

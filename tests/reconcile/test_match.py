@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconcile.match import Matches, follow_merges, link_id, match
+from reconcile.match import DEFAULT_THRESHOLDS, Matches, Thresholds, follow_merges, link_id, match
 from reconcile.model import DECISIONS, LINKS, RECORDS, VALUES, conform, empty
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -77,7 +77,7 @@ class Book:
         self.parents = conform(pl.DataFrame(rows), LINKS)
         return self
 
-    def match(self) -> Matches:
+    def match(self, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> Matches:
         frames = (
             conform(pl.DataFrame(rows, infer_schema_length=None), schema)
             for rows, schema in (
@@ -87,7 +87,7 @@ class Book:
                 (self.decisions, DECISIONS),
             )
         )
-        return match(*frames, entity=self.entity, parents=self.parents)
+        return match(*frames, entity=self.entity, parents=self.parents, thresholds=thresholds)
 
 
 def linked(found: Matches) -> list[tuple[str, str, str]]:
@@ -305,6 +305,11 @@ def test_twins_that_fit_equally_well_are_asked_about():
     assert not linked(found) and {row[:2] for row in asked(found)} == {("A1", "X1"), ("A2", "X1")}
 
 
+def test_twins_are_asked_about_however_small_the_margin_is_set():
+    book = Book().has("A1", **ACME).has("A2", **ACME).has("X1", **ACME)
+    assert not linked(book.match(Thresholds(margin=0.0)))
+
+
 def test_twins_that_evidence_tells_apart_are_linked():
     elsewhere = {"phone": "+441134960000", "email": "office@ablue.net"}
     book = Book().has("A1", **ACME).has("A2", **ACME | elsewhere)
@@ -318,7 +323,7 @@ def test_sisters_with_one_switchboard_and_domain_are_not_one_company():
     for number, name in enumerate(["Acme Print", "Acme Travel", "Acme Foods", "Acme Rail"]):
         book.has(f"A{number}", name=name, **shared)
     found = book.has("X9", name="Acme Shipping", **shared).match()
-    assert not linked(found)
+    assert not linked(found) and not asked(found)
 
 
 def test_names_that_differ_in_a_number_are_two_companies():

@@ -17,7 +17,7 @@ SINGLE: list[Dialects] = [
     {},
     {"salesforce": {"trigger": "mapped_field"}},
     {"salesforce": {"late_commit_s": 540}},
-    {"xero": {"phone_format": "split"}},
+    {"xero": {"merged_contacts": "hidden", "phone_format": "split"}},
 ]
 SEEDS = (1, 2)
 
