@@ -41,7 +41,11 @@ def salesforce_id(prefix: str, number: int) -> str:
 
 
 LENGTHS = {"Name": 255, "Phone": 40, "AccountNumber": 40, "Billing_Email__c": 80, "Tax_Number__c": 50}
-REQUIRED = {"Account": "Name", "Contact": "LastName"}
+REQUIRED = {
+    ("salesforce", "Account"): "Name",
+    ("salesforce", "Contact"): "LastName",
+    ("xero", "Contact"): "Name",
+}
 
 
 def schema(mapping: Mapping) -> pl.DataFrame:
@@ -54,7 +58,7 @@ def schema(mapping: Mapping) -> pl.DataFrame:
             LENGTHS.get(path),
             True,
             True,
-            REQUIRED.get(name) == path and side == "salesforce",
+            REQUIRED.get((side, name)) == path,
         )
         for side in ("salesforce", "xero")
         for name, paths in mapping.fields(side).items()
