@@ -7,7 +7,7 @@ a picture is made. Each function gives "" where there is nothing to draw.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -26,7 +26,7 @@ DIRECTIONS: Final = {
     "as_found": "never agreed",
 }
 PARTS: Final = {
-    "matched": "linked",
+    "matched": "matched",
     "review": "to be reviewed",
     "unmatched_salesforce": "only in Salesforce",
     "unmatched_xero": "only in Xero",
@@ -58,7 +58,7 @@ def drift_by_unit(drift: pl.DataFrame) -> str:
 
 
 def overview(totals: pl.DataFrame) -> str:
-    """Draw how many records are linked, wait for review, or stand alone, by entity. Takes TOTALS."""
+    """Draw how many records are matched, wait for review, or stand alone, by entity. Takes TOTALS."""
     counts = (
         totals.unpivot(index="entity", on=list(PARTS), variable_name="part", value_name="count")
         .filter(pl.col("count") > 0)
@@ -67,7 +67,7 @@ def overview(totals: pl.DataFrame) -> str:
     if counts.is_empty():
         return ""
     bars = _stacked(counts, rows="entity", parts="part", order=list(PARTS.values()))
-    return _svg(bars, label="Bar chart: records that are linked, wait for review, or stand alone, by entity")
+    return _svg(bars, label="Bar chart: records that are matched, wait for review, or stand alone, by entity")
 
 
 def trend(history: pl.DataFrame) -> str:
@@ -113,6 +113,8 @@ def _days(times: pl.Series) -> alt.Axis:
 
     first, last = times.min(), times.max()
     days = (last - first).days if isinstance(first, datetime) and isinstance(last, datetime) else 0
+    if isinstance(first, datetime) and isinstance(last, datetime) and last - first < timedelta(minutes=30):
+        return alt.Axis(format="%H:%M:%S", tickCount=4, labelOverlap=True)
     if days < 3:
         return alt.Axis(format="%d %b %H:%M", tickCount=4, labelOverlap=True)
     return alt.Axis(format="%d %b", tickCount=alt.TimeIntervalStep(interval="day", step=1 + days // 7))

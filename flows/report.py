@@ -146,7 +146,7 @@ def render_html(data: ReportData) -> str:
                 (
                     "What differs, and who moved",
                     pictures.drift_by_unit(pl.concat([data.drift, data.conflicts])),
-                    "Values of linked records that differ now, by the side that changed.",
+                    "Values of matched records that differ now, by the side that changed.",
                 ),
                 ("How it went", pictures.trend(data.history), "Counts at the end of each run."),
             )
@@ -167,6 +167,8 @@ def render_html(data: ReportData) -> str:
         rejects=_cut(data.rejects),
         complete=data.complete.sort("side", "object").to_dicts(),
         calls=data.calls.sort("side").to_dicts(),
+        with_bytes=not data.calls["bytes"].drop_nulls().is_empty(),
+        tried=not data.outcomes.is_empty(),
         side_names=wording.SIDE_NAMES,
         counted=wording.counted,
     )
@@ -177,29 +179,38 @@ def headline(data: ReportData) -> str:
     differ, conflicts = data.drift.height + data.conflicts.height, data.conflicts.height
     if data.totals.is_empty() and not differ:
         return "Nothing has been compared yet."
-    linked = int(data.totals["matched"].sum())
+    matched = wording.counted(int(data.totals["matched"].sum()), "matched record")
+    waits = _planned(data)
+    plan = f" {wording.counted(waits, 'change is', 'changes are')} planned and not made yet." if waits else ""
     if not differ:
-        return f"The books agree on {wording.counted(linked, 'linked record')}."
+        return f"{'Nothing else differs' if waits else 'The books agree'} on {matched}.{plan}"
     values = wording.counted(differ, "value differs", "values differ")
-    text = f"{values} between Salesforce and Xero, over {wording.counted(linked, 'linked record')}."
+    text = f"{values} between Salesforce and Xero, over {matched}.{plan}"
     if conflicts:
-        waits = (
+        told = (
             "was changed on both sides and waits" if conflicts == 1 else "were changed on both sides and wait"
         )
-        text += f" {conflicts:,} of them {waits} for a decision."
+        text += f" {conflicts:,} of the differences {told} for a decision."
     return text
+
+
+def _planned(data: ReportData) -> int:
+    """Count the operations of which nothing is known yet: the plan waits, or was applied in part."""
+    return _applied(data).filter(pl.col("outcome").is_in(["planned", "waiting"])).height
 
 
 def _figures(data: ReportData) -> list[dict[str, Any]]:
     alone = sum(int(data.totals[f"unmatched_{side}"].sum()) for side in SIDES)
     done = data.outcomes.filter(pl.col("outcome").is_in(["confirmed", "adopted"])).height
+    waits = _planned(data)
     figures = [
-        ("Linked", int(data.totals["matched"].sum()), "", "#glance"),
+        ("Matched", int(data.totals["matched"].sum()), "", "#glance"),
         ("Differences", data.drift.height, "", "#drift"),
         ("Conflicts", data.conflicts.height, "urgent", "#decide"),
         ("To be reviewed", data.review.height, "urgent", "#review"),
         ("Without counterpart", alone, "", "#unmatched"),
-        ("Changed by us", done, "", "#changes"),
+        *([("Planned", waits, "", "#changes")] if waits else []),
+        *([("Changed by us", done, "", "#changes")] if done or not waits else []),
     ]
     return [
         {"name": name, "count": count, "kind": kind if count else "", "at": at}
@@ -270,7 +281,8 @@ def _review(data: ReportData) -> dict[str, Any]:
     for row in cut["rows"]:
         row["salesforce_name"] = wording.called(data.names, row["salesforce_id"])
         row["xero_name"] = wording.called(data.names, row["xero_id"])
-        row["likely"] = "" if row["score"] is None else f"{row['score']:.0%}"
+        row["likely"] = wording.likely(row["score"])
+        row["found_by"] = wording.FOUND_BY.get(row["rule"] or "", wording.spoken(row["rule"] or ""))
     return cut
 
 
@@ -281,7 +293,7 @@ def _unmatched(data: ReportData) -> list[dict[str, Any]]:
             {
                 "name": wording.called(data.names, row["record_id"]),
                 "record_id": row["record_id"],
-                "why": row["why"],
+                "why": wording.WHY_ALONE.get(row["why"] or "", wording.spoken(row["why"] or "")),
             }
             for row in rows.head(LISTED).iter_rows(named=True)
         ]
@@ -308,7 +320,8 @@ def _changes(data: ReportData) -> list[dict[str, Any]]:
             if rows.is_empty():
                 continue
             shown = [_change(row, data) for row in rows.head(LISTED).iter_rows(named=True)]
-            title = f"{wording.PHASE_WORDS[phase]} in {wording.SIDE_NAMES[side]}"
+            words = wording.PHASES_TO_COME if data.outcomes.is_empty() else wording.PHASE_WORDS
+            title = f"{words[phase]} in {wording.SIDE_NAMES[side]}"
             more = rows.height - len(shown)
             groups.append({"title": title, "count": rows.height, "rows": shown, "more": more})
     return groups

@@ -160,7 +160,7 @@ def plan(planned: Planned, *, as_json: bool, everything: bool) -> None:
     console = _console()
     console.print()
     if planned.operations.is_empty():
-        console.print("[bold green]Nothing to do.[/] What both sides receive is in agreement.")
+        console.print(_nothing(planned))
     else:
         console.print(
             f"[bold]Plan {planned.short}[/]  [dim]made {planned.created_at:%Y-%m-%d %H:%M} UTC, "
@@ -174,6 +174,14 @@ def plan(planned: Planned, *, as_json: bool, everything: bool) -> None:
     _also(console, planned)
     if not planned.operations.is_empty():
         _sum_up(console, planned)
+
+
+def _nothing(planned: Planned) -> str:
+    if planned.errors:
+        return "[bold red]Nothing is planned for what could not be read;[/] whether it agrees is not known."
+    if not planned.conflicts.is_empty():
+        return "[bold]Nothing to write.[/] What both sides changed waits for a decision."
+    return "[bold green]Nothing to do.[/] What both sides receive is in agreement."
 
 
 def _phase(console: Console, planned: Planned, phase: str, *, everything: bool) -> None:

@@ -43,6 +43,28 @@ PHASE_WORDS: Final = {
     "create": "Records made",
     "change": "Changes carried over",
 }
+PHASES_TO_COME: Final = {
+    "link": "Links to write",
+    "fill": "Blanks to fill",
+    "settle": "Differences to settle",
+    "create": "Records to make",
+    "change": "Changes to carry over",
+}
+UNIT_WORDS: Final = {"reference": "link", "record": "new record"}
+WHY_ALONE: Final = {
+    "new": "nothing on the other side looks like it",
+    "parent_unlinked": "its company has no counterpart yet",
+    "partner_gone": "its counterpart was deleted or went out of scope",
+    "too_many_alike": "too many look like it",
+    "incident": "the ids on the two sides contradict each other",
+}
+FOUND_BY: Final = {
+    "score": "names, e-mail, phone and address",
+    "archived": "one of the two is archived",
+    "out_of_scope": "one of the two is out of scope",
+    "duplicate": "others look as much like it",
+    "other_party": "their companies are not linked",
+}
 ADDRESS_ORDER: Final = ("lines", "city", "region", "postal_code", "country")
 NAME_ORDER: Final = ("first", "last")
 
@@ -70,6 +92,8 @@ def _from_json(value: str) -> str:
     if set(parts) <= set(ADDRESS_ORDER):
         return ", ".join(text for key in ADDRESS_ORDER for text in _lines(parts.get(key)))
     # A whole record, as a create has it: unit by unit.
+    if "$from" in parts:
+        return "the id of the new record"
     units = ((spoken(unit), readable(_text(part))) for unit, part in parts.items())
     return "; ".join(f"{unit}: {text}" for unit, text in units if text)
 
@@ -84,7 +108,12 @@ def _text(part: Any) -> str | None:
 
 def spoken(unit: str) -> str:
     """Give a unit's name as it is said: billing_address is billing address."""
-    return unit.replace("_", " ")
+    return UNIT_WORDS.get(unit, unit.replace("_", " "))
+
+
+def likely(score: float | None) -> str:
+    """Give a score in per cent; never 100%, which would not have to be asked."""
+    return "" if score is None else "over 99%" if score > 0.99 else f"{score:.0%}"
 
 
 def marked(one: str, other: str, *, tags: tuple[str, str] = ("mark", "mark")) -> tuple[Markup, Markup]:

@@ -22,6 +22,5 @@ SETTINGS: Final = {
 for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
-# At INFO they print addresses with their queries, and names of temporary folders.
-for _logger in ("httpx", "httpcore", "great_expectations"):
+for _logger in ("httpx", "httpcore"):  # at INFO they print addresses with their queries
     logging.getLogger(_logger).setLevel(logging.WARNING)

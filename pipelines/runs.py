@@ -118,12 +118,13 @@ class Context:
         """Write one run into the journal: what it was, how it ended, what it cost."""
         run_id = self.journal.start_run(kind)
         told: dict[str, Any] = {"run_id": run_id, "counts": {}}
-        state = "failed"
+        state, before = "failed", self.clients.calls()
         try:
             yield told
             state = "done"
         finally:
-            self.journal.end_run(run_id, state, counts=told["counts"], calls=self.clients.calls())
+            calls = {side: count - before.get(side, 0) for side, count in self.clients.calls().items()}
+            self.journal.end_run(run_id, state, counts=told["counts"], calls=calls)
 
 
 @contextmanager
@@ -640,6 +641,7 @@ def _names(decided: Decided, plan: Plan, operations: pl.DataFrame) -> dict[str, 
     ids = pl.concat(
         [
             *(operations[column] for column in ("record_id", "source_id")),
+            *(frame["record_id"] for frame in (plan.unmatched, plan.rejects)),
             *(
                 frame[column]
                 for frame in (plan.conflicts, plan.review, plan.drift)
@@ -671,8 +673,15 @@ def _remember(ctx: Context, warehouse: Warehouse, planned: Planned, decided: Dec
     standing_now = pl.concat([planned.drift, planned.conflicts])
     warehouse.save_drift(planned.short, standing_now, at=planned.created_at)
     warehouse.fold(ctx.journal.links(), ctx.journal.bases(), sequence=ctx.journal.sequence())
+    last = {"run_id": [planned.short], "at": [planned.created_at], "operations": [planned.operations.height]}
     warehouse.save_tables(
-        {"summary": planned.summary, "review": planned.review, "unmatched": planned.unmatched}
+        {
+            "last_plan": pl.DataFrame(last),
+            "links": planned.links,
+            "summary": planned.summary,
+            "review": planned.review,
+            "unmatched": planned.unmatched,
+        }
     )
     warehouse.publish(ctx.published)
 

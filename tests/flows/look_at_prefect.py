@@ -86,7 +86,13 @@ def follow(command: str, environment: dict[str, str], settings: Path, stack: Exi
         stack.enter_context(in_own_terminal(words, environment))
     else:
         done = subprocess.run(
-            words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400
+            words,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=400,
         )
         print(re.sub(r"\n\s*\n+", "\n", done.stdout))
         assert done.returncode == 0, done.stderr[-3000:]

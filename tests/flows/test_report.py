@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from report_data import NAMES, NOW, account, difference, frame, full_report, guid
 
 from flows import wording
-from flows.report import LISTED, ReportData, headline, render_html, render_markdown, report_tables
+from flows.report import CALLS, LISTED, ReportData, headline, render_html, render_markdown, report_tables
 from reconcile.model import DRIFT, OPERATIONS, OUTCOME_ROWS
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -176,6 +176,16 @@ def test_text_stands_out_from_its_ground(page, scheme, ink, ground, least):
     assert (lighter + 0.05) / (darker + 0.05) >= least
 
 
+def test_a_link_that_is_asked_for_is_never_called_certain():
+    assert [wording.likely(score) for score in (None, 0.5, 0.994, 1.0)] == ["", "50%", "over 99%", "over 99%"]
+
+
+def test_bytes_are_told_where_they_are_known():
+    calls = [{"side": "xero", "calls": 3, "bytes": None}]
+    assert "Received" not in render_html(full_report(calls=frame(calls, CALLS)))
+    assert "Received" in render_html(full_report())
+
+
 def test_long_lists_are_cut_and_say_where_the_rest_is(page):
     text = re.sub(r"\s+", " ", tree(page).text)
     assert "5 more, in the pair's warehouse, and `reconcile report --json`." in text
@@ -195,16 +205,20 @@ def test_an_empty_report_is_a_page_too():
 def test_a_plan_that_was_not_applied_is_shown_as_planned():
     html = render_html(full_report(outcomes=frame([], OUTCOME_ROWS), applied_at=None))
     assert "not applied" in html
+    assert "6 changes are planned and not made yet." in html
+    assert "What is planned" in html
+    assert "What was changed" not in html
+    assert "Changed by us" not in html
     assert "6 planned." in re.sub(r"\s+", " ", tree(html).text)
 
 
 @pytest.mark.parametrize(
     ("drift", "conflicts", "expected"),
     [
-        (0, 0, "The books agree on 280 linked records."),
-        (1, 0, "1 value differs between Salesforce and Xero, over 280 linked records."),
-        (2, 1, "3 values differ between Salesforce and Xero, over 280 linked records. "
-               "1 of them was changed on both sides and waits for a decision."),
+        (0, 0, "The books agree on 280 matched records."),
+        (1, 0, "1 value differs between Salesforce and Xero, over 280 matched records."),
+        (2, 1, "3 values differ between Salesforce and Xero, over 280 matched records. "
+               "1 of the differences was changed on both sides and waits for a decision."),
     ],
 )  # fmt: skip
 def test_the_headline_says_how_the_books_stand(drift, conflicts, expected):
@@ -262,7 +276,7 @@ def test_markdown_holds_ids_and_counts_and_no_values():
     text = render_markdown(full_report())
     assert not [value for value in VALUES if value in text]
     assert f"| party | shipping_address | {account(3)} | {guid(3)} |" in text
-    assert "| party | phone | 160 | 130 | 30 | 0 |" in text
+    assert "| party | phone | 160 | 128 | 2 | 30 | 0 |" in text
     assert "| xero | change | rejected | 1 |" in text
 
 

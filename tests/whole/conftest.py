@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from whole_pair import Pair, copy_of, running
 
-SLOW_ASKED = "RECONCILE_SLOW_TESTS"
-
 
 @pytest.fixture(scope="session")
 def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -19,7 +19,12 @@ def contact_id(number: int) -> str:
 
 
 def account(number: int, name: str, **fields: Any) -> Body:
-    base = {"attributes": {"type": "Account"}, "Id": account_id(number), "Name": name, "Type": "Customer - Direct"}
+    base = {
+        "attributes": {"type": "Account"},
+        "Id": account_id(number),
+        "Name": name,
+        "Type": "Customer - Direct",
+    }
     return base | fields
 
 
@@ -31,6 +36,10 @@ def person(number: int, first: str, last: str, **fields: Any) -> Body:
 def contact(number: int, name: str, **fields: Any) -> Body:
     base = {"ContactID": contact_id(number), "Name": name, "ContactStatus": "ACTIVE", "IsCustomer": True}
     return base | fields
+
+
+def primary(first: str, last: str, email: str) -> Body:
+    return {"FirstName": first, "LastName": last, "EmailAddress": email}
 
 
 def phones(**numbers: str) -> list[Body]:
@@ -64,7 +73,9 @@ SALESFORCE: list[Body] = [
     person(5, "Éva", "Elm", Email="eva@elm.example"),
     account(6, "Fir Ltd", Phone="01632 960006", Website="https://fir.example"),
     person(6, "Flo", "Fir", Email="flo@fir.example"),
-    account(7, "Gum Inc", Phone="5125550107", **billing("7 Main St", "Austin", "78701", "United States (US)")),
+    account(
+        7, "Gum Inc", Phone="5125550107", **billing("7 Main St", "Austin", "78701", "United States (US)")
+    ),
     account(8, "Holly Nurseries", Phone="01632 960008"),
     person(8, "Hal", "Holly", Email="hal@holly.example"),
     # Here alone: made in Xero.
@@ -101,9 +112,9 @@ XERO: list[Body] = [
         ],
         Addresses=[address("POBOX", "Unit 3", "Mill Lane", "Holbeck", **BOX)],
     ),
-    contact(4, "Dogwood plc", AccountNumber="CC-004", FirstName="Di", LastName="Dogwood", EmailAddress="di@dogwood.example"),
-    contact(5, "Elm Street Café", CompanyNumber="01234567", FirstName="Éva", LastName="Elm", EmailAddress="eva@elm.example"),
-    contact(6, "Fir Ltd", FirstName="Flo", LastName="Fir", EmailAddress="flo@fir.example", Phones=phones(FAX="01632 960066")),
+    contact(4, "Dogwood plc", AccountNumber="CC-004", **primary("Di", "Dogwood", "di@dogwood.example")),
+    contact(5, "Elm Street Café", CompanyNumber="01234567", **primary("Éva", "Elm", "eva@elm.example")),
+    contact(6, "Fir Ltd", **primary("Flo", "Fir", "flo@fir.example"), Phones=phones(FAX="01632 960066")),
     contact(7, "Gum Inc", Phones=phones(DEFAULT="512-555-0107"), EmailAddress="billing@gum.example"),
     contact(8, "Holly Nurseries", FirstName="Hal", LastName="Holly", EmailAddress="hal@holly.example"),
     contact(9, "Holly Nurseries (old)", ContactStatus="ARCHIVED", Phones=phones(DEFAULT="01632 960099")),

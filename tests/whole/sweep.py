@@ -1,4 +1,4 @@
-"""Every value of every dialect switch, and combinations by seed: `python -m tests.whole.sweep [--only NAME]`.
+"""Every value of every dialect switch, and combinations by seed: `make dialects`.
 
 Prints a table: switch, value, applies that the adoption and the edits took, result. Exit 1 where one fails.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from dialect_runs import SWITCHES, Dialects, Result, run, single_choices  # noqa: E402
+from dialect_runs import SWITCHES, Dialects, Result, run, single_choices
 
 
 def choices(only: str | None, combinations: int, seed: int) -> Iterator[tuple[str, str, Dialects]]:
@@ -51,7 +51,10 @@ def main() -> None:
         failed += bool(result.wrong)
         seconds = time.monotonic() - started
         verdict = "FAILED" if result.wrong else "ok"
-        print(f"| {name} | {value} | {result.adoption} | {result.edits} | {verdict} | {seconds:.0f} s |", flush=True)
+        print(
+            f"| {name} | {value} | {result.adoption} | {result.edits} | {verdict} | {seconds:.0f} s |",
+            flush=True,
+        )
         for text in result.wrong:
             print(f"      {text}", flush=True)
     print(f"{failed} failed")

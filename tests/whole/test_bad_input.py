@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from whole_pair import SIDES, Pair, Said, outcomes
+from whole_pair import SIDES, Pair, Said, outcomes, phone
 
 QUICK = {"RECONCILE_LIMITS__RETRIES": "1", "RECONCILE_LIMITS__TIMEOUT_S": "5"}
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def refused(said: Said, *, code: int, error: str, holds: str = "") -> str:
@@ -106,7 +106,10 @@ def test_a_revoked_session_is_renewed_without_a_word(pair: Pair) -> None:
 def test_a_revoked_refresh_token_asks_for_a_new_login(pair: Pair) -> None:
     xero = pair.line["xero"]
     grant = pair.control(
-        "xero", "POST", "grant", {"client_id": xero["client_id"], "scopes": "accounting.contacts offline_access"}
+        "xero",
+        "POST",
+        "grant",
+        {"client_id": xero["client_id"], "scopes": "accounting.contacts offline_access"},
     )
     pair.set("xero", auth="refresh_token", refresh_token=grant["refresh_token"])
     pair.in_xero.http.post(
@@ -119,7 +122,12 @@ def test_a_revoked_refresh_token_asks_for_a_new_login(pair: Pair) -> None:
 
 def test_a_missing_scope_is_named(pair: Pair) -> None:
     made = pair.control("xero", "POST", "clients", {"name": "narrow", "scopes": "accounting.settings.read"})
-    pair.set("xero", client_id=made["client_id"], client_secret=made["client_secret"], scopes="accounting.settings.read")
+    pair.set(
+        "xero",
+        client_id=made["client_id"],
+        client_secret=made["client_secret"],
+        scopes="accounting.settings.read",
+    )
     said = pair.command("plan", "--json")
     assert (said.code, said.messages) == (1, [])
     assert list(said.json()["errors"]) == ["xero.Contact"]
@@ -206,7 +214,9 @@ def test_a_reply_that_is_none_leaves_the_snapshot_in_force(
     assert said.code == 1
     assert "Traceback" not in said.err
     told = said.json()
-    message = told["message"] if "message" in told else " ".join(row["error"] or "" for row in told["objects"])
+    message = (
+        told["message"] if "message" in told else " ".join(row["error"] or "" for row in told["objects"])
+    )
     assert side in message.lower(), told
     if error and "error" in told:
         assert told["error"] == error
@@ -240,7 +250,10 @@ def test_a_lost_answer_to_a_write_is_settled_by_the_next_run(pair: Pair, kind: s
     pair.in_salesforce.change(account["Id"], Fax="020 7946 0123")
     planned = pair.plan()
     pair.control(
-        "xero", "POST", "faults", {"kind": kind, "method": "POST", "path": "/api.xro/2.0/Contacts", "times": 1}
+        "xero",
+        "POST",
+        "faults",
+        {"kind": kind, "method": "POST", "path": "/api.xro/2.0/Contacts", "times": 1},
     )
     said = pair.command("apply", planned.short, "--yes", "--json", **QUICK)
     assert "Traceback" not in said.err
@@ -266,25 +279,51 @@ def test_a_refused_connection_names_the_address(pair: Pair, side: str) -> None:
 # --- Disks and files ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("most_kb", [40, 400, 1000])
-def test_a_full_disk_is_told_and_the_next_run_goes_on(pair: Pair, most_kb: int) -> None:
-    """No file may grow beyond a size in that process: what a full disk does, without filling one."""
-    account, _ = pair.linked()[8]
-    pair.in_salesforce.change(account["Id"], Fax="020 7946 0123")
+def with_a_small_disk(pair: Pair, most_kb: int, *arguments: str) -> Said:
+    """Run a command in a process in which no file may grow beyond a size: what a full disk does."""
+    given = [*arguments, "--json", "--settings", str(pair.settings)]
     command = f"""
-import resource, signal, sys
+import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({most_kb} * 1024, {most_kb} * 1024))
 from flows.cli import main
-main(["plan", "--full", "--json", "--settings", {str(pair.settings)!r}])
+main({given!r})
 """
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=120, cwd=HERE.parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
     said = Said(done.returncode, done.stdout, done.stderr)
-    assert said.code in (1, 2), (said.code, said.err)
     assert "Traceback" not in said.err + said.out
     assert "a bug" not in said.err, said.err
+    return said
+
+
+@pytest.mark.parametrize("most_kb", [40, 1000])
+def test_a_full_disk_is_told_and_the_next_run_goes_on(pair: Pair, most_kb: int) -> None:
+    account, _ = pair.linked()[8]
+    pair.in_salesforce.change(account["Id"], Fax="020 7946 0123")
+    said = with_a_small_disk(pair, most_kb, "plan", "--full")
+    assert said.code in (1, 2), (said.code, said.err)
     assert len(said.messages) == 1, said.err
     assert pair.plan().operations["unit"].to_list() == ["fax"]
+
+
+@pytest.mark.parametrize("most_kb", [210, 240, 255])  # the journal's log stands at 170 KB, and grows by 115
+def test_a_disk_that_fills_during_a_push_leaves_what_the_next_run_settles(pair: Pair, most_kb: int) -> None:
+    edited = [account["Id"] for account, _ in pair.linked()[8:14]]
+    for number, account_id in enumerate(edited):
+        pair.in_salesforce.change(account_id, Fax=f"020 7946 01{number:02}")
+    planned = pair.plan()
+    assert planned.operations.height == len(edited)
+    marks = pair.marks()
+    said = with_a_small_disk(pair, most_kb, "apply", planned.short, "--yes")
+    assert said.code in (0, 1, 2)
+    pair.adopt()
+    contacts = pair.dump("xero")
+    for number, account_id in enumerate(edited):
+        xero_id = pair.row(account_id)["ExternalID__c"]
+        assert phone(contacts[xero_id], "FAX").endswith(f"01{number:02}")
+    assert len([row for row in pair.writes(marks) if row["applied"]]) == 1  # one batch, sent once
 
 
 GARBAGE = b"\x00\xff garbage " * 4000
@@ -293,7 +332,12 @@ GARBAGE = b"\x00\xff garbage " * 4000
 def test_a_damaged_warehouse_is_named_and_says_what_to_do(pair: Pair) -> None:
     warehouse = pair.folder / "data" / "warehouse.duckdb"
     whole = warehouse.read_bytes()
-    for spoiled in (GARBAGE, b"", whole[:4096] + GARBAGE + whole[4096 + len(GARBAGE) :], whole[: len(whole) // 2]):
+    for spoiled in (
+        GARBAGE,
+        b"",
+        whole[:4096] + GARBAGE + whole[4096 + len(GARBAGE) :],
+        whole[: len(whole) // 2],
+    ):
         warehouse.write_bytes(spoiled)
         said = pair.command("plan", "--json")
         assert "Traceback" not in said.err
@@ -370,7 +414,9 @@ def test_a_plan_that_was_replaced_is_refused(pair: Pair) -> None:
     pair.in_salesforce.change(account["Id"], Fax="020 7946 0124")
     pair.plan()
     marks = pair.marks()
-    refused(pair.command("apply", old.short, "--yes", "--json"), code=3, error="PlanUnusable", holds="superseded")
+    refused(
+        pair.command("apply", old.short, "--yes", "--json"), code=3, error="PlanUnusable", holds="superseded"
+    )
     assert pair.writes(marks) == []
 
 
@@ -386,7 +432,9 @@ def test_nothing_but_reads_leaves_before_writes_are_enabled(fresh: Pair) -> None
 def test_an_apply_that_nobody_approves_sends_nothing(pair: Pair) -> None:
     planned = changed_plan(pair)
     marks = pair.marks()
-    refused(pair.command("apply", planned.short, "--json"), code=3, error="NeedsApproval", holds=planned.short)
+    refused(
+        pair.command("apply", planned.short, "--json"), code=3, error="NeedsApproval", holds=planned.short
+    )
     assert pair.writes(marks) == []
 
 

@@ -23,7 +23,9 @@ OUTCOMES = {"confirmed", "adopted", "rejected", "overtaken", "waiting", "unknown
 
 def promised(command: str) -> set[str]:
     """The keys that the table of docs/scripting.md names for a command."""
-    row = next(line for line in PROMISES.splitlines() if line.startswith("| ") and command in line.split("|")[1])
+    row = next(
+        line for line in PROMISES.splitlines() if line.startswith("| ") and command in line.split("|")[1]
+    )
     told = re.sub(r"\([^)]*\)", "", row.split("|")[2])  # in brackets: what a key holds
     return set(re.findall(r"`(\w+)`", told))
 
@@ -51,7 +53,9 @@ def test_each_command_teaches_its_use(path: tuple[str, ...]) -> None:
             assert option.help, f"{' '.join(path)} {option.opts}"
 
 
-@pytest.mark.parametrize("name", ["doctor", "pull", "plan", "show", "apply", "report", "links", "status", "enable-writes"])
+@pytest.mark.parametrize(
+    "name", ["doctor", "pull", "plan", "show", "apply", "report", "links", "status", "enable-writes"]
+)
 def test_each_command_that_reports_takes_settings_and_json(name: str) -> None:
     options = {opt for param in reconcile.commands[name].params for opt in param.opts}
     assert {"--settings", "--json"} <= options
@@ -93,7 +97,9 @@ def test_the_json_of_each_command_has_the_keys_that_the_docs_promise(pair: Pair)
     assert applied.code == 0
     assert {"plan", "outcomes", "counts", "calls"} <= set(applied.json())
     (outcome,) = applied.json()["outcomes"]
-    assert {"operation_id", "system", "entity", "record_id", "unit", "phase", "outcome", "message"} <= set(outcome)
+    assert {"operation_id", "system", "entity", "record_id", "unit", "phase", "outcome", "message"} <= set(
+        outcome
+    )
     assert outcome["operation_id"] == operation["operation_id"]
     assert outcome["outcome"] in OUTCOMES
 
@@ -146,7 +152,11 @@ def test_a_conflict_is_resolved_by_command(pair: Pair) -> None:
 
 
 def test_wrong_usage_ends_with_two(pair: Pair) -> None:
-    for given in (["plan", "--nonsense"], ["apply", "--phase", "nonsense"], ["resolve", "x", "phone", "--take", "both"]):
+    for given in (
+        ["plan", "--nonsense"],
+        ["apply", "--phase", "nonsense"],
+        ["resolve", "x", "phone", "--take", "both"],
+    ):
         said = pair.command(*given)
         assert said.code == 2, given
         assert "Traceback" not in said.err
@@ -187,7 +197,10 @@ def test_init_then_doctor_by_the_real_command(pair: Pair) -> None:
     by_environment["RECONCILE_XERO__CLIENT_SECRET"] = "wrong-secret"
     sick = run("doctor", "--json", folder=folder, **by_environment)
     assert sick.returncode == 1
-    assert any(finding["state"] == "fail" and "xero" in finding["check"].lower() for finding in json.loads(sick.stdout))
+    assert any(
+        finding["state"] == "fail" and "xero" in finding["check"].lower()
+        for finding in json.loads(sick.stdout)
+    )
     assert "Traceback" not in sick.stderr and "wrong-secret" not in sick.stdout + sick.stderr
 
 

@@ -1,16 +1,15 @@
 """Whatever the vendors do with what they are given: adopted, edited and carried, the books come to rest.
 
-Here a few single values and combinations by seed; all of them: `python -m tests.whole.sweep`.
+Here a few single values and combinations by seed; all of them: `make dialects`.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dialect_runs import Dialects, run, single_choices
+from dialect_runs import Dialects, run
 from sweep import combination
 
 SINGLE: list[Dialects] = [
@@ -34,10 +33,3 @@ def test_under_one_dialect_the_second_plan_is_empty(tmp_path: Path, dialects: Di
 @pytest.mark.parametrize("seed", SEEDS)
 def test_under_a_combination_of_dialects_the_second_plan_is_empty(tmp_path: Path, seed: int) -> None:
     assert run(tmp_path / "pair", combination(seed)).wrong == ()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("RECONCILE_SLOW_TESTS"), reason="slow: RECONCILE_SLOW_TESTS=1 runs it")
-@pytest.mark.parametrize(("side", "switch", "value"), [(s, w.name, v) for s, w, v in single_choices()])
-def test_under_every_value_of_every_switch(tmp_path: Path, side: str, switch: str, value: Any) -> None:
-    assert run(tmp_path / "pair", {side: {switch: value}}).wrong == ()

@@ -195,7 +195,12 @@ def test_a_decision_is_void_once_a_value_has_moved_again(pair: Pair) -> None:
 def test_edits_of_different_units_of_one_record_meet_in_the_middle(pair: Pair) -> None:
     salesforce_id, xero_id = ids(pair, "Boom FM")
     pair.in_salesforce.change(salesforce_id, Phone="020 7946 0991", Fax="020 7946 0992")
-    street = {"AddressType": "STREET", "AddressLine1": "1 Quay Street", "City": "Bristol", "PostalCode": "BS1 4DJ"}
+    street = {
+        "AddressType": "STREET",
+        "AddressLine1": "1 Quay Street",
+        "City": "Bristol",
+        "PostalCode": "BS1 4DJ",
+    }
     pair.in_xero.change(xero_id, Addresses=[street], AccountNumber="BOOM-7")
     marks = pair.marks()
     assert pair.adopt().conflicts.is_empty()

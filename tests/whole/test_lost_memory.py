@@ -14,7 +14,9 @@ def lose(pair: Pair, *patterns: str) -> None:
             file.unlink()
 
 
-@pytest.mark.parametrize("lost", [(JOURNAL,), (WAREHOUSE,), (JOURNAL, WAREHOUSE)], ids=["journal", "warehouse", "both"])
+@pytest.mark.parametrize(
+    "lost", [(JOURNAL,), (WAREHOUSE,), (JOURNAL, WAREHOUSE)], ids=["journal", "warehouse", "both"]
+)
 def test_links_come_back_by_their_ids_and_nothing_is_made_twice(pair: Pair, lost: tuple[str, ...]) -> None:
     with pair.opened(offline=True) as ctx:
         before = ctx.journal.links().select("entity", "salesforce_id", "xero_id").rows()
@@ -39,7 +41,9 @@ def test_a_pair_without_memory_carries_the_next_edit(pair: Pair) -> None:
     account, contact = pair.linked()[8]
     pair.in_salesforce.change(account["Id"], Phone="020 7946 0123")
     planned = pair.plan()
-    assert planned.operations.select("system", "record_id", "unit").rows() == [("xero", contact["ContactID"], "phone")]
+    assert planned.operations.select("system", "record_id", "unit").rows() == [
+        ("xero", contact["ContactID"], "phone")
+    ]
     pair.apply(planned)
     assert phone(pair.contact(contact["ContactID"])) == "442079460123"
     assert pair.plan().operations.is_empty()
