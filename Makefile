@@ -38,6 +38,10 @@ slow: .venv/.ready
 dialects: .venv/.ready
 	@$(BIN)/python -m tests.whole.sweep
 
+# Needs a Chromium: starts Prefect's server, runs the deployment, looks at the artifact's page.
+prefect-look: .venv/.ready
+	@$(BIN)/python tests/flows/look_at_prefect.py docs/pictures/prefect-artifact.png
+
 bench: .venv/.ready
 	@$(BIN)/python -m benchmarks
 
