@@ -232,7 +232,8 @@ def apply(
                 )
             show.plan(planned, as_json=False, everything=False)
             click.confirm("Apply this plan?", abort=True, err=True)
-        applied = runs.apply(ctx, planned, phases=phases, approved=yes or not as_json)
+        # A plan beyond its limits is approved by its hash, or by a person who has just read it.
+        applied = runs.apply(ctx, planned, phases=phases, approved=plan_hash is not None or not yes)
         show.applied(applied, as_json=as_json)
     if applied.failed:
         raise SystemExit(FAILED)
@@ -268,42 +269,58 @@ def links(ctx: click.Context, settings_file: Path, as_json: bool) -> None:
         show.links(runs.links(opened_pair), as_json=as_json)
 
 
+def _given(ctx: click.Context, settings_file: Path, as_json: bool) -> tuple[Path, bool]:
+    """Take the options from the subcommand, else as they were given to `links`."""
+    source = ctx.get_parameter_source("settings_file")
+    chosen = ctx.obj["settings"] if source == click.core.ParameterSource.DEFAULT else settings_file
+    return chosen, as_json or ctx.obj["json"]
+
+
 @links.command(name="review")
-@click.pass_obj
-def links_review(obj: dict[str, Any]) -> None:
+@settings_option
+@json_option
+@click.pass_context
+def links_review(ctx: click.Context, settings_file: Path, as_json: bool) -> None:
     """List the pairs that wait for a person, each with its evidence."""
     from flows import show
     from pipelines import runs
 
-    with opened(obj["settings"], as_json=obj["json"], offline=True) as ctx:
-        show.review(runs.review_queue(ctx), as_json=obj["json"])
+    chosen, told_json = _given(ctx, settings_file, as_json)
+    with opened(chosen, as_json=told_json, offline=True) as pair:
+        show.review(runs.review_queue(pair), as_json=told_json)
 
 
-def _decide(obj: dict[str, Any], kind: str, link: str) -> None:
+def _decide(ctx: click.Context, settings_file: Path, as_json: bool, kind: str, link: str) -> None:
     from pipelines import runs
 
-    with opened(obj["settings"], as_json=obj["json"], offline=True) as ctx:
-        chosen = runs.decide_link(ctx, kind, link)
-    if obj["json"]:
-        click.echo(json.dumps(chosen))
+    chosen, told_json = _given(ctx, settings_file, as_json)
+    with opened(chosen, as_json=told_json, offline=True) as pair:
+        row = runs.decide_link(pair, kind, link)
+    if told_json:
+        click.echo(json.dumps(row))
     else:
-        click.echo(f"{kind}ed: {chosen['salesforce_id']} <-> {chosen['xero_id']}. The next plan keeps to it.")
+        done = {"accept": "accepted", "refuse": "refused"}[kind]
+        click.echo(f"{done}: {row['salesforce_id']} <-> {row['xero_id']}. The next plan keeps to it.")
 
 
 @links.command(name="accept")
 @click.argument("link")
-@click.pass_obj
-def links_accept(obj: dict[str, Any], link: str) -> None:
+@settings_option
+@json_option
+@click.pass_context
+def links_accept(ctx: click.Context, link: str, settings_file: Path, as_json: bool) -> None:
     """Accept a proposed link (its number in `links review`, or its id)."""
-    _decide(obj, "accept", link)
+    _decide(ctx, settings_file, as_json, "accept", link)
 
 
 @links.command(name="refuse")
 @click.argument("link")
-@click.pass_obj
-def links_refuse(obj: dict[str, Any], link: str) -> None:
+@settings_option
+@json_option
+@click.pass_context
+def links_refuse(ctx: click.Context, link: str, settings_file: Path, as_json: bool) -> None:
     """Refuse a proposed link; remembered until one of the records changes."""
-    _decide(obj, "refuse", link)
+    _decide(ctx, settings_file, as_json, "refuse", link)
 
 
 @reconcile.command()
@@ -421,37 +438,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("stopped; nothing more is done.", err=True)
         raise SystemExit(FAILED) from None
     except click.ClickException as error:
+        if "--json" in given:
+            click.echo(json.dumps({"error": type(error).__name__, "message": error.format_message()}))
         error.show()
         raise SystemExit(error.exit_code) from None
     except click.exceptions.Exit as done:
         raise SystemExit(done.exit_code) from None
     except ReconcileError as error:
-        _tell(error, as_json="--json" in given)
+        _tell(type(error).__name__, str(error), as_json="--json" in given)
         raise SystemExit(exit_code(error)) from None
-    except OSError as error:
+    except Exception as error:  # the last net: a bug is told as one, with the way to report it
         if os.environ.get("RECONCILE_DEBUG"):
             raise
+        _tell(type(error).__name__, _unforeseen(error), as_json="--json" in given)
+        raise SystemExit(FAILED) from None
+
+
+def _unforeseen(error: Exception) -> str:
+    if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        what = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or type(error).__name__)
-        click.echo(
-            f"reconcile: {what}{where}. What was committed is kept; mend it and run it again.", err=True
-        )
-        raise SystemExit(FAILED) from None
-    except Exception as error:
-        if os.environ.get("RECONCILE_DEBUG"):
-            raise
-        click.echo(
-            f"reconcile: a bug: {type(error).__name__}. What was committed is kept. "
-            "Run it again with RECONCILE_DEBUG=1 for the details, and please report them.",
-            err=True,
-        )
-        raise SystemExit(FAILED) from None
+        full = error.errno == errno.ENOSPC
+        what = "the disk is full" if full else (error.strerror or type(error).__name__)
+        return f"{what}{where}. What was committed is kept; mend it and run it again."
+    return (
+        f"a bug: {type(error).__name__}. What was committed is kept. "
+        "Run it again with RECONCILE_DEBUG=1 for the details, and please report them."
+    )
 
 
-def _tell(error: ReconcileError, *, as_json: bool) -> None:
+def _tell(kind: str, message: str, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
-    click.echo(f"reconcile: {error}", err=True)
+        click.echo(json.dumps({"error": kind, "message": message}))
+    click.echo(f"reconcile: {message}", err=True)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ def plan_data(planned: Planned) -> dict[str, Any]:
         "conflicts": rows(planned.conflicts),
         "review": rows(planned.review),
         "rejects": rows(planned.rejects),
+        "unmatched": rows(planned.unmatched),
         "drift": rows(planned.drift),
         "findings": [row for row in rows(planned.findings) if not row["passed"]],
         "beyond_limits": planned.beyond_limits,
@@ -249,7 +250,7 @@ def _also(console: Console, planned: Planned) -> None:
         (
             "conflicts: both sides changed",
             planned.conflicts,
-            "`reconcile resolve ID UNIT --take salesforce|xero`",
+            "`reconcile resolve ID UNIT --take salesforce|xero|neither`",
         ),
         ("links to review", planned.review, "`reconcile links review`"),
         ("set aside", planned.rejects, "each is named in the report"),
@@ -260,6 +261,13 @@ def _also(console: Console, planned: Planned) -> None:
                 console.print(f"     {_line(planned, row)}", soft_wrap=True)
             if frame.height > SHOWN:
                 console.print(f"     [dim]… {frame.height - SHOWN} more[/]")
+    gone = planned.unmatched.filter(planned.unmatched["why"] == "partner_gone")
+    if not gone.is_empty():
+        console.print(
+            f"\n[bold magenta]Partner deleted on the other side: {gone.height}[/]  [dim]nothing is carried[/]"
+        )
+        for row in gone.head(SHOWN).to_dicts():
+            console.print(f"     {row['side']} {planned.names.get(row['record_id'], '')} {row['record_id']}")
     if not planned.drift.is_empty():
         console.print(f"\n[dim]{planned.drift.height} differences are left standing (`reconcile report`).[/]")
     for row in planned.findings.to_dicts():
@@ -271,7 +279,9 @@ def _line(planned: Planned, row: dict[str, Any]) -> str:
     from rich.markup import escape
 
     if "reason" in row:
-        return escape(f"{row['side']} {row['record_id']} {row['unit'] or ''}: {row['reason']}")
+        who = planned.names.get(row["record_id"] or "", "")
+        told = " ".join(part for part in (row["side"], who, row["record_id"], row["unit"]) if part)
+        return escape(f"{told}: {row['reason']}" if told else row["reason"])
     who = planned.names.get(row["salesforce_id"] or "") or planned.names.get(row["xero_id"] or "") or ""
     ids = f"{row['salesforce_id']} <-> {row['xero_id']}"
     if "score" in row:

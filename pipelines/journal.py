@@ -112,12 +112,36 @@ class Journal(Store):
         """Give the identity that enable-writes pinned; empty before that."""
         return json.loads(self.get_meta("pins") or "{}")
 
+    def identity(self) -> dict[str, Any]:
+        """Give who the systems are: as pinned, else as they were when they were first met; else empty."""
+        return self.pins() or json.loads(self.get_meta("identity") or "{}")
+
+    def remember_identity(self, identity: Mapping[str, Any]) -> None:
+        """Keep who the systems were when they were first met: nobody else's rows may join theirs."""
+        with self.write() as con:
+            self.put_meta(con, "identity", dumps(dict(identity)))
+
+    def bind(self, pair: str) -> None:
+        """Make the journal that of one pair.
+
+        Raises WrongPair where it is another pair's.
+        """
+        known = self.get_meta("pair")
+        if known is None:
+            with self.write() as con:
+                self.put_meta(con, "pair", pair)
+        elif known != pair:
+            raise WrongPair(
+                f"{self.at}: it belongs to the pair {known!r}, and the settings name {pair!r}. Nothing was read or "
+                "written. Give each pair a pair.data_dir (or journal.url) of its own."
+            )
+
     def check_pins(self, identity: Any) -> None:
-        """Raise WrongPair where organisation, tenant or base currency is not the one that was pinned."""
+        """Raise WrongPair where organisation, tenant or base currency is not the one that is known."""
         found = identity.as_dict() if hasattr(identity, "as_dict") else dict(identity)
-        pins = self.pins()
+        pins = self.identity()
         wrong = [
-            f"{name}: found {found.get(name)!r}, pinned {pins[name]!r}"
+            f"{name}: found {found.get(name)!r}, known {pins[name]!r}"
             for name in PINNED
             if name in pins and found.get(name) != pins[name]
         ]

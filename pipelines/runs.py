@@ -40,6 +40,7 @@ from reconcile.errors import (
     PlanUnusable,
     ReadOnly,
     ReconcileError,
+    UnknownPlan,
 )
 from reconcile.mapping import EntityMapping, check_mapping, load_mapping
 from reconcile.mapping import Mapping as FieldMapping
@@ -141,6 +142,7 @@ def open_context(settings_file: Path, *, progress: Progress, offline: bool = Fal
 def opened(settings: Settings, *, progress: Progress) -> Iterator[Context]:
     settings.pair.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open_journal(settings) as journal, open_clients(settings, journal.tokens) as clients:
+        journal.bind(settings.pair.name)
         yield Context(settings, journal, clients, progress)
 
 
@@ -188,8 +190,7 @@ class Pulled:
 def pull(ctx: Context, *, full: bool = False, accept_smaller: bool = False) -> Pulled:
     """Take a snapshot of both systems. An object that fails keeps its previous one, and is told."""
     with ctx.leased(), ctx.warehouse() as warehouse, ctx.run("pull") as told:
-        if ctx.journal.pins():
-            _check_pins_at_login(ctx)
+        _check_identity(ctx)
         result = _pull(ctx, warehouse, full=full, accept_smaller=accept_smaller)
         told["counts"] = {f"{row.side}.{row.object}": row.rows_changed for row in result.objects}
     return result
@@ -211,26 +212,31 @@ def _pull(ctx: Context, warehouse: Warehouse, *, full: bool, accept_smaller: boo
     return Pulled(result.snapshot_id, result.objects, result.calls, result.failures)
 
 
-def _check_pins_at_login(ctx: Context) -> None:
-    """Compare who the systems say they are with the pins, once for each new token.
+def _check_identity(ctx: Context) -> None:
+    """Compare who the systems say they are with who they were, once for each new token.
 
-    A token leads to one org and one tenant for its whole life: a quiet run asks nothing.
+    A token leads to one org, and with the tenant's id to one organisation, for its whole life: a quiet run
+    asks nothing. The first meeting is remembered, so that a read-only pair can't be mixed up either.
     """
-    pinned = ctx.journal.pins()
-    for side in model.SIDES:
-        token = ctx.journal.tokens.get(side, "access")
-        if token is None or token.get("pins_checked") != _fingerprint(pinned):
-            ctx.journal.check_pins(identify(ctx.clients))
-            break
-    else:
+    clients, tokens = ctx.clients, ctx.journal.tokens
+    clients.salesforce.auth.session()  # logs in where the kept token is not this login's
+    clients.xero.auth.access_token()
+    known, mark = ctx.journal.identity(), _mark(ctx)
+    kept = {side: tokens.get(side, "access") or {} for side in model.SIDES}
+    if known and all(token.get("checked") == mark for token in kept.values()):
         return
+    found = identify(clients)
+    ctx.journal.check_pins(found)
+    if not known:
+        ctx.journal.remember_identity(found.as_dict())
     for side in model.SIDES:
-        if token := ctx.journal.tokens.get(side, "access"):
-            ctx.journal.tokens.put(side, "access", {**token, "pins_checked": _fingerprint(pinned)})
+        tokens.put(side, "access", {**(tokens.get(side, "access") or {}), "checked": _mark(ctx)})
 
 
-def _fingerprint(pinned: Mapping[str, Any]) -> str:
-    return "|".join(f"{key}={pinned[key]}" for key in sorted(pinned))
+def _mark(ctx: Context) -> str:
+    xero, salesforce = ctx.settings.xero, ctx.settings.salesforce
+    where = [xero.api_url, xero.tenant_id, salesforce.login_url]
+    return "|".join([*where, *(f"{name}={value}" for name, value in sorted(ctx.journal.identity().items()))])
 
 
 # --- plan ------------------------------------------------------------------------------------------------
@@ -419,7 +425,7 @@ def _without_refused(ctx: Context, decided: Decided) -> Decided:
         unit="unit",
         reason=pl.format(
             "it was refused: {}. Mend it there, then run `reconcile plan --retry`",
-            pl.col("message").fill_null(""),
+            pl.col("message").fill_null("").str.strip_chars_end(". "),
         ),
     )
     kept = operations.filter(~pl.col("operation_id").is_in(list(out)))
@@ -695,9 +701,9 @@ def load_plan(ctx: Context, plan_hash: str | None) -> Planned:
     found = known[:1] if plan_hash is None else [row for row in known if row.plan_hash.startswith(plan_hash)]
     if not found:
         what = f"no plan begins with {plan_hash!r}" if plan_hash else "there is no plan yet"
-        raise PlanUnusable(f"{what}. Make one with `reconcile plan`.")
+        raise UnknownPlan(f"{what}. Make one with `reconcile plan`.")
     if len(found) > 1:
-        raise PlanUnusable(f"{len(found)} plans begin with {plan_hash!r}. Give more of its hash.")
+        raise UnknownPlan(f"{len(found)} plans begin with {plan_hash!r}. Give more of its hash.")
     return replace(_stored(ctx, found[0]), state=found[0].state)
 
 
@@ -815,13 +821,13 @@ def _may_apply(ctx: Context, planned: Planned, *, approved: bool) -> None:
 def enable_writes(ctx: Context, *, pair: str, environment: str, off: bool = False) -> dict[str, Any]:
     """Allow writes to the named pair, and pin who its systems are; or make it read-only again."""
     known = ctx.settings.pair
-    for name, given, expected in (
-        ("pair", pair, known.name),
-        ("environment", environment, known.environment),
+    for option, key, given, expected in (
+        ("pair", "name", pair, known.name),
+        ("environment", "environment", environment, known.environment),
     ):
         if given != expected:
             raise FixSettings(
-                f"--{name}: found {given!r}, expected {expected!r}, as pair.{name} in the settings says."
+                f"--{option}: found {given!r}, expected {expected!r}, as pair.{key} in the settings says."
             )
     if off:
         ctx.journal.disable_writes(pair)

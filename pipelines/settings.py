@@ -27,6 +27,16 @@ class Pair(Section):
     data_dir: Path = Path(".reconcile")
     region: str = "GB"  # ISO country in which a phone number without a prefix is read
 
+    @field_validator("region")
+    @classmethod
+    def known_region(cls, region: str) -> str:
+        import phonenumbers
+
+        if region not in phonenumbers.SUPPORTED_REGIONS:
+            hint = "; the United Kingdom is GB" if region.upper() == "UK" else ""
+            raise ValueError(f"a country of ISO 3166 in two capital letters, as GB or US{hint}")
+        return region
+
 
 class Xero(Section):
     api_url: str = "https://api.xero.com"

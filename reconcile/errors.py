@@ -77,7 +77,7 @@ class UnknownField(FixMapping):
         self.at, self.entity, self.found, self.nearest = at, entity, found, nearest
         hint = f"; the nearest is {nearest!r}" if nearest else ""
         super().__init__(
-            f"{at}: {entity} has no field {found!r}{hint}, or does not show it to this login. "
+            f"{at}: {entity} has no field {found!r}, or this login may not see it{hint}. "
             "Correct the mapping, or give the login the right to the field, and run the command again."
         )
 
@@ -217,6 +217,10 @@ class CheckStopped(FixData):
 
 class PlanUnusable(NeedsApproval):
     """A plan is unknown, expired, already used, changed, or made for another pair."""
+
+
+class UnknownPlan(FixSettings):
+    """No plan, or more than one, has the hash that was given."""
 
 
 class BeyondLimits(NeedsApproval):

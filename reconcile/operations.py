@@ -118,7 +118,6 @@ def link_operations(part: Part) -> tuple[list[Row], list[Row]]:
     """
     kept: list[Row] = []
     rejects: list[Row] = []
-    new = set(part.matches.new["link_id"])
     for side in OTHER:
         if part.mapping.side(side).reference is None:
             continue
@@ -134,11 +133,10 @@ def link_operations(part: Part) -> tuple[list[Row], list[Row]]:
                 )
                 continue
             if row["foreign"]:
-                if row["link_id"] in new:
-                    reason = f"{SPOKEN[side]} holds another value where our id belongs; it is left as it is"
-                    rejects.append(
-                        reject(part, side=side, record_id=row["here"], unit="reference", reason=reason)
-                    )
+                reason = f"{SPOKEN[side]} holds another value where our id belongs; it is left as it is"
+                rejects.append(
+                    reject(part, side=side, record_id=row["here"], unit="reference", reason=reason)
+                )
                 continue
             kept.append(_link_operation(part, side, row))
     return kept, rejects

@@ -219,13 +219,15 @@ def beyond_limits(
 ) -> list[str]:
     """Say why a plan is too large to be pushed unseen; an empty list: it is not.
 
-    The share is of the records of one entity and side; ids and new records don't count.
+    The share is of the records of one entity and side. Ids, new records and blanks that are filled don't count:
+    first contact touches nearly everything, and each of its phases is looked at by itself.
     """
     reasons: list[str] = []
     if operations.height > max_operations:
         reasons.append(f"{operations.height} operations, more than the limit of {max_operations}")
     active = records.filter(pl.col("status") == "active").group_by("entity", "side").agg(active=pl.len())
-    touched = operations.filter(pl.col("action") == "update").group_by("entity", side="system")
+    replacing = (pl.col("action") == "update") & (pl.col("phase") != "fill")
+    touched = operations.filter(replacing).group_by("entity", side="system")
     shares = touched.agg(changed=pl.col("record_id").n_unique()).join(
         active, on=["entity", "side"], how="left"
     )
