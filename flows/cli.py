@@ -123,12 +123,12 @@ def init(settings_file: Path, pair: str) -> None:
 def doctor(settings_file: Path, as_json: bool, scopes: bool) -> None:
     """Check settings, credentials, rights, fields, clock and limits; say how to mend each."""
     from flows import show
-    from pipelines import runs
+    from pipelines import answers
 
     if scopes:
-        show.rights(runs.least_rights(settings_file), as_json=as_json)
+        show.rights(answers.least_rights(settings_file), as_json=as_json)
         return
-    findings = runs.doctor(settings_file)
+    findings = answers.doctor(settings_file)
     show.findings(findings, as_json=as_json)
     if any(finding.state == "fail" for finding in findings):
         raise SystemExit(FAILED)
@@ -263,10 +263,10 @@ def links(ctx: click.Context, settings_file: Path, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     from flows import show
-    from pipelines import runs
+    from pipelines import answers
 
     with opened(settings_file, as_json=as_json, offline=True) as opened_pair:
-        show.links(runs.links(opened_pair), as_json=as_json)
+        show.links(answers.links(opened_pair), as_json=as_json)
 
 
 def _given(ctx: click.Context, settings_file: Path, as_json: bool) -> tuple[Path, bool]:
@@ -283,19 +283,19 @@ def _given(ctx: click.Context, settings_file: Path, as_json: bool) -> tuple[Path
 def links_review(ctx: click.Context, settings_file: Path, as_json: bool) -> None:
     """List the pairs that wait for a person, each with its evidence."""
     from flows import show
-    from pipelines import runs
+    from pipelines import answers
 
     chosen, told_json = _given(ctx, settings_file, as_json)
     with opened(chosen, as_json=told_json, offline=True) as pair:
-        show.review(runs.review_queue(pair), as_json=told_json)
+        show.review(answers.review_queue(pair), as_json=told_json)
 
 
 def _decide(ctx: click.Context, settings_file: Path, as_json: bool, kind: str, link: str) -> None:
-    from pipelines import runs
+    from pipelines import answers
 
     chosen, told_json = _given(ctx, settings_file, as_json)
     with opened(chosen, as_json=told_json, offline=True) as pair:
-        row = runs.decide_link(pair, kind, link)
+        row = answers.decide_link(pair, kind, link)
     if told_json:
         click.echo(json.dumps(row))
     else:
@@ -336,10 +336,10 @@ def links_refuse(ctx: click.Context, link: str, settings_file: Path, as_json: bo
 )
 def resolve(settings_file: Path, as_json: bool, link: str, unit: str, take: str) -> None:
     """Decide a conflict or a difference: LINK is a record's id on either side, UNIT as the plan names it."""
-    from pipelines import runs
+    from pipelines import answers
 
     with opened(settings_file, as_json=as_json, offline=True) as ctx:
-        chosen = runs.resolve(ctx, link, unit, take)
+        chosen = answers.resolve(ctx, link, unit, take)
     click.echo(json.dumps(chosen) if as_json else f"{unit} of {link}: {take}. The next plan keeps to it.")
 
 
@@ -349,10 +349,10 @@ def resolve(settings_file: Path, as_json: bool, link: str, unit: str, take: str)
 def status(settings_file: Path, as_json: bool) -> None:
     """Say what is known, since when, and what waits."""
     from flows import show
-    from pipelines import runs
+    from pipelines import answers
 
     with opened(settings_file, as_json=as_json, offline=True) as ctx:
-        show.status(runs.status(ctx), as_json=as_json)
+        show.status(answers.status(ctx), as_json=as_json)
 
 
 @reconcile.command(name="enable-writes")

@@ -24,7 +24,7 @@ import polars as pl
 import expectations.checks
 from flows.cli import main
 from flows.demo import write_settings
-from pipelines import runs
+from pipelines import answers, runs
 from pipelines.plans import Planned
 from reconcile import model
 from sandbox.serve import start
@@ -175,7 +175,7 @@ class Pair:
 
     def resolve(self, record_id: str, unit: str, take: str) -> None:
         with self.opened(offline=True) as ctx:
-            runs.resolve(ctx, record_id, unit, take)
+            answers.resolve(ctx, record_id, unit, take)
 
     def command(self, *arguments: str, **environment: str) -> Said:
         """Run one command as a terminal would, in this process: its code, its results, its messages."""

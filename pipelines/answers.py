@@ -1,0 +1,184 @@
+"""Answers what a person asks of a pair, and takes their decisions: links, conflicts, status, doctor."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipelines.context import Context, opened
+from pipelines.planning import last_plan
+from pipelines.plans import Planned
+from pipelines.runs import operations_left
+from pipelines.settings import load_settings
+from reconcile import model
+from reconcile.errors import (
+    FixData,
+)
+from reconcile.merge import difference_fingerprint
+
+if TYPE_CHECKING:
+    from pipelines.doctor import Finding, Rights
+
+
+def links(ctx: Context) -> pl.DataFrame:
+    """Give LINKS: those that hold, those in review (of the last plan), those refused."""
+    linked = ctx.journal.links()
+    refused = ctx.journal.decisions().filter(pl.col("kind") == "refuse_link")
+    refused_links = refused.select(
+        pl.concat_str(
+            pl.col("entity").cast(pl.String),
+            *(pl.col(f"{side}_id").fill_null("") for side in model.SIDES),
+            separator=":",
+        ).alias("link_id"),
+        "entity",
+        "salesforce_id",
+        "xero_id",
+        pl.lit("refused").alias("status"),
+        pl.lit("refused").alias("rule"),
+        "made_by",
+    )
+    last = last_plan(ctx)
+    review = last.review if last else model.empty(model.LINKS)
+    undecided = review.join(refused_links, on="link_id", how="anti").join(linked, on="link_id", how="anti")
+    frames = (linked, undecided, refused_links)
+    return pl.concat([model.conform(frame, model.LINKS) for frame in frames]).sort(
+        "status", "entity", "salesforce_id"
+    )
+
+
+def review_queue(ctx: Context) -> list[dict[str, Any]]:
+    """Give the proposed links that no one decided yet, with names; local use only."""
+    last = last_plan(ctx)
+    if last is None:
+        return []
+    open_ids = links(ctx).filter(pl.col("status") == "review")["link_id"]
+    rows = last.review.filter(pl.col("link_id").is_in(open_ids.implode())).to_dicts()
+    return [
+        {
+            **row,
+            "salesforce_name": last.names.get(row["salesforce_id"] or "", ""),
+            "xero_name": last.names.get(row["xero_id"] or "", ""),
+        }
+        for row in rows
+    ]
+
+
+def decide_link(ctx: Context, kind: str, link: str) -> dict[str, Any]:
+    """Accept or refuse a proposed link, by its number in the queue or its id."""
+    queue = review_queue(ctx)
+    numbered = {str(number): row for number, row in enumerate(queue, start=1)}
+    row = numbered.get(link) or next((row for row in queue if row["link_id"] == link), None)
+    if row is None:
+        raise FixData(
+            f"links {kind}: found {link!r}, expected a number from 1 to {len(queue)} or the id of a link in "
+            "`reconcile links review`."
+        )
+    ctx.journal.decide(
+        f"{kind}_link",
+        entity=row["entity"],
+        salesforce_id=row["salesforce_id"],
+        xero_id=row["xero_id"],
+        fingerprint=row["fingerprint"],
+        made_by=getpass.getuser(),
+    )
+    return {key: row[key] for key in ("link_id", "entity", "salesforce_id", "xero_id")} | {"decision": kind}
+
+
+TAKES = {"salesforce": "salesforce_wins", "xero": "xero_wins", "neither": "accept_drift"}
+
+
+def resolve(ctx: Context, record_id: str, unit: str, take: str) -> dict[str, Any]:
+    """Decide a conflict or a difference of the last plan; it holds while both values are still these."""
+    last = last_plan(ctx)
+    standing = pl.concat([last.conflicts, last.drift]) if last else model.empty(model.DRIFT)
+    named = (
+        (pl.col("salesforce_id") == record_id)
+        | (pl.col("xero_id") == record_id)
+        | (pl.col("link_id") == record_id)
+    )
+    found = standing.filter(named & (pl.col("unit") == unit)).head(1).to_dicts()
+    if not found:
+        units = standing.filter(named)["unit"].unique().sort().to_list()
+        expected = (
+            f"one of {', '.join(units)}" if units else "the id of a record with a conflict or a difference"
+        )
+        raise FixData(f"resolve: found {record_id} {unit}, expected {expected}; see `reconcile plan`.")
+    row = found[0]
+    ctx.journal.decide(
+        TAKES[take],
+        entity=row["entity"],
+        salesforce_id=row["salesforce_id"],
+        xero_id=row["xero_id"],
+        unit=unit,
+        fingerprint=difference_fingerprint(row["salesforce"], row["xero"]),
+        made_by=getpass.getuser(),
+    )
+    return {key: row[key] for key in ("link_id", "entity", "salesforce_id", "xero_id", "unit")} | {
+        "take": take
+    }
+
+
+def status(ctx: Context) -> dict[str, Any]:
+    """Say what is known, since when, and what waits; reads the journal alone."""
+    last = last_plan(ctx)
+    pair = ctx.settings.pair
+    pulls = [run for run in ctx.journal.runs(limit=50) if run.kind == "pull" and run.state == "done"]
+    return {
+        "pair": pair.name,
+        "environment": pair.environment,
+        "writes": ctx.journal.writes_enabled(pair.name) or "read-only",
+        "last_pull": pulls[0].ended_at.isoformat() if pulls and pulls[0].ended_at else None,
+        "known_complete_as_of": {side: at.isoformat() for side, at in last.seen_at.items()} if last else {},
+        "last_plan": _plan_status(last),
+        "waits": _waits(last, ctx),
+        "links": dict(ctx.journal.links().group_by("entity").len().sort("entity").iter_rows()),
+        "dead_letters": ctx.journal.dead_letters().height,
+        "tokens_kept": ctx.journal.tokens.durable,
+        "journal": ctx.journal.status(),
+    }
+
+
+def _plan_status(last: Planned | None) -> dict[str, Any] | None:
+    if last is None:
+        return None
+    return {
+        "plan": last.hash,
+        "state": last.state,
+        "created_at": last.created_at.isoformat(),
+        "operations": last.operations.height,
+    }
+
+
+def _waits(last: Planned | None, ctx: Context) -> dict[str, int]:
+    open_state = last is not None and last.state in ("sealed", "approved", "applied_in_part")
+    return {
+        "operations": operations_left(ctx, last) if last and open_state else 0,
+        "conflicts": last.conflicts.height if last else 0,
+        "review": len(review_queue(ctx)),
+        "unsettled": ctx.journal.unsettled().height,
+    }
+
+
+def doctor(settings_file: Path) -> list[Finding]:
+    """Examine the pair; what can't be reached becomes a finding, not an error."""
+    from pipelines.doctor import examine
+
+    settings = load_settings(settings_file)
+    with opened(settings, progress=lambda text: None) as ctx:
+        for side in model.SIDES:
+            if ctx.journal.tokens.get(side, "access"):
+                # The token of an earlier run would hide that the credentials no longer work.
+                ctx.journal.tokens.put(side, "access", {})
+        return examine(settings, ctx.clients, None, ctx.mapping)
+
+
+def least_rights(settings_file: Path) -> tuple[Rights, Rights]:
+    """Give (reader, writer): the least scopes and permissions that the pair's mapping needs."""
+    from pipelines.doctor import least_rights as rights
+
+    settings = load_settings(settings_file)
+    with opened(settings, progress=lambda text: None) as ctx:
+        return rights(ctx.mapping)

@@ -1,0 +1,462 @@
+"""Makes a plan of the snapshot at hand: decide, check, seal.
+
+(raw) -> canonicalise -> match -> merge -> build_plan -> check -> seal
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipelines import plans
+from pipelines.context import Context, now
+from pipelines.journal import PlanRow
+from pipelines.plans import Planned
+from reconcile import model
+from reconcile.drift import standing, with_age
+from reconcile.errors import (
+    CheckStopped,
+    FixData,
+    PlanUnusable,
+)
+from reconcile.mapping import EntityMapping, check_mapping
+from reconcile.match import match
+from reconcile.merge import merge, recent_writes
+from reconcile.normalise import Canonical, base_values, canonicalise
+from reconcile.plan import Part, Plan, beyond_limits, build_plan, cost, part_of, plan_hash
+
+if TYPE_CHECKING:
+    from pipelines.warehouse import Snapshot, Warehouse
+
+
+RECENT_WRITES = 8  # of one unit: enough to see it go back and forth three times
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the decisions of one run gave, before the checks."""
+
+    plan: Plan
+    parts: tuple[Part, ...]
+    fields: pl.DataFrame
+    raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+    @property
+    def records(self) -> pl.DataFrame:
+        return pl.concat([part.records for part in self.parts])
+
+    @property
+    def values(self) -> pl.DataFrame:
+        return pl.concat([part.values for part in self.parts])
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """allowed: checks of a whole that a person lets pass this once. retry_refused: try what was refused again."""
+
+    allowed: frozenset[str] = frozenset()
+    retry_refused: bool = False
+
+
+def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Planned:
+    basis = _basis(ctx, warehouse)
+    last = last_plan(ctx)
+    settled = last is not None and not (last.waits or last.errors or _snapshot(warehouse).errors)
+    settled = settled and options == PlanOptions()
+    if last is not None and settled and last.basis == basis:
+        ctx.progress("nothing has moved since the last plan")
+        return last
+    ctx.progress("deciding: canonical, match, merge, plan")
+    decided = _without_failed(ctx, decide(ctx, warehouse), _snapshot(warehouse).errors)
+    decided = decided if options.retry_refused else _without_refused(ctx, decided)
+    kept, rejects, findings = check(
+        ctx, warehouse, decided, raw_moved=_raw_moved(last, basis), allowed=options.allowed
+    )
+    at_fault = _ids_at_fault(findings)
+    _adopt(ctx, decided.plan, at_fault)
+    planned = _seal(ctx, warehouse, decided, kept, rejects, findings)
+    _remember(ctx, warehouse, planned, decided)
+    return planned
+
+
+def _basis(ctx: Context, warehouse: Warehouse) -> dict[str, Any]:
+    """What the decisions rest on; the same basis gives the same plan."""
+    return {
+        "raw": _snapshot(warehouse).content_id,
+        "schema": hashlib.sha256(warehouse.fields().write_ndjson().encode()).hexdigest(),
+        "mapping": ctx.mapping.hash,
+        "journal": ctx.journal.sequence(),
+        "region": ctx.settings.pair.region,
+    }
+
+
+def _snapshot(warehouse: Warehouse) -> Snapshot:
+    snapshot = warehouse.snapshot()
+    if snapshot is None:
+        raise FixData(
+            "there is no snapshot yet. Run `reconcile pull`, or `reconcile plan` without --no-pull."
+        )
+    return snapshot
+
+
+def _raw_moved(last: Planned | None, basis: Mapping[str, Any]) -> bool:
+    return last is None or last.basis.get("raw") != basis["raw"]
+
+
+def last_plan(ctx: Context) -> Planned | None:
+    for row in ctx.journal.plans(limit=1):
+        try:
+            return replace(stored(ctx, row), state=row.state)
+        except PlanUnusable:
+            return None
+    return None
+
+
+def stored(ctx: Context, row: PlanRow) -> Planned:
+    return plans.load(ctx.plans_folder, row.plan_hash, seal=row.manifest.get("seal"))
+
+
+def decide(ctx: Context, warehouse: Warehouse) -> Decided:
+    """Canonical, match, merge and plan over the snapshot at hand; no writes anywhere."""
+    fields = warehouse.fields()
+    check_mapping(ctx.mapping, fields)
+    written = ctx.journal.recent(limit=RECENT_WRITES)
+    decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
+    parts: list[Part] = []
+    party_links: pl.DataFrame | None = None
+    raw: dict[str, pl.DataFrame] = {}
+    for entity in model.ENTITIES:
+        if entity not in ctx.mapping.entities:
+            continue
+        entity_mapping = ctx.mapping.entities[entity]
+        sides = {side: _canonical(ctx, warehouse, entity_mapping, side, raw) for side in model.SIDES}
+        records = pl.concat([sides[side].records for side in model.SIDES])
+        values = pl.concat([sides[side].values for side in model.SIDES])
+        known = links_known.filter(pl.col("entity") == entity)
+        matches = match(
+            records,
+            values,
+            known,
+            decisions.filter(pl.col("entity") == entity),
+            entity=entity,
+            parents=party_links,
+        )
+        party_links = matches.links if entity == "party" else party_links
+        with_values = base_values(
+            bases,
+            matches.links,
+            entity_mapping,
+            sides["salesforce"],
+            sides["xero"],
+            region=ctx.settings.pair.region,
+        )
+        merged = merge(
+            entity_mapping,
+            matches.links,
+            records,
+            values,
+            with_values,
+            decisions.filter(pl.col("entity") == entity),
+            recent=recent_writes(
+                written,
+                matches.links,
+                entity_mapping,
+                sides["salesforce"],
+                sides["xero"],
+                region=ctx.settings.pair.region,
+            ),
+        )
+        parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
+    return Decided(build_plan(parts, fields, decisions), tuple(parts), fields, raw)
+
+
+def _without_refused(ctx: Context, decided: Decided) -> Decided:
+    """Leave out what a vendor refused in this very form, with what depends on it, and tell of it.
+
+    An operation's id says what it does: when a value or the mapping changes it is another one, and tried.
+    """
+    operations = decided.plan.operations
+    refused = operations.join(ctx.journal.dead_letters().select("operation_id", "message"), on="operation_id")
+    if refused.is_empty():
+        return decided
+    out = set(refused["operation_id"])
+    while more := set(operations.filter(pl.col("depends_on").is_in(list(out)))["operation_id"]) - out:
+        out |= more
+    told = refused.select(
+        stage=pl.lit("push"),
+        entity=pl.col("entity").cast(pl.String),
+        side=pl.col("system").cast(pl.String),
+        record_id=pl.coalesce("record_id", "source_id"),
+        unit="unit",
+        reason=pl.format(
+            "it was refused: {}. Mend it there, then run `reconcile plan --retry`",
+            pl.col("message").fill_null("").str.strip_chars_end(". "),
+        ),
+    )
+    kept = operations.filter(~pl.col("operation_id").is_in(list(out)))
+    rejects = pl.concat([decided.plan.rejects, model.conform(told, model.REJECTS)])
+    return replace(decided, plan=replace(decided.plan, operations=kept, rejects=rejects))
+
+
+def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -> Decided:
+    """Plan nothing for an entity whose snapshot is not of this pull, nor for what depends on it."""
+    failed = [
+        name
+        for name, entity in ctx.mapping.entities.items()
+        if any(f"{side}.{entity.side(side).object}" in errors for side in model.SIDES)
+    ]
+    if "party" in failed:
+        failed = list(ctx.mapping.entities)
+    if not failed:
+        return decided
+    plan, held = decided.plan, pl.col("entity").cast(pl.String).is_in(failed)
+    reasons = [
+        {
+            "stage": "pull",
+            "entity": name,
+            "reason": f"nothing is planned for {name}: {'; '.join(errors)} could not be read",
+        }
+        for name in failed
+    ]
+    told = model.conform(pl.DataFrame(reasons), model.REJECTS)
+    return replace(
+        decided,
+        plan=replace(
+            plan,
+            operations=plan.operations.filter(~held),
+            adopted_links=plan.adopted_links.filter(~held),
+            adopted_moves=plan.adopted_moves.filter(~held),
+            moves=plan.moves.filter(~held),
+            rejects=pl.concat([plan.rejects, told]),
+        ),
+    )
+
+
+def _canonical(
+    ctx: Context, warehouse: Warehouse, entity: EntityMapping, side: str, seen: dict[str, pl.DataFrame]
+) -> Canonical:
+    object_name = entity.side(side).object
+    name = f"{side}.{object_name}"
+    if name not in seen:
+        seen[name] = warehouse.raw(side, object_name)
+    return canonicalise(
+        seen[name],
+        entity,
+        side,
+        observed=warehouse.observed(side, object_name),
+        region=ctx.settings.pair.region,
+    )
+
+
+# --- check -----------------------------------------------------------------------------------------------
+
+
+def check(
+    ctx: Context,
+    warehouse: Warehouse,
+    decided: Decided,
+    *,
+    raw_moved: bool,
+    allowed: frozenset[str] = frozenset(),
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Check raw, canonical and plan; give the operations that remain, what was set aside, the findings.
+
+    Great Expectations is not loaded where no row arrived and no operation is planned.
+    allowed: checks of a whole that a person lets pass this once; they warn.
+    Raises CheckStopped where a critical expectation failed for the whole, or one could not run.
+    """
+    from expectations.checks import run_checks, set_aside, stopped, verdict
+
+    operations = decided.plan.operations
+    if operations.is_empty() and not raw_moved:
+        return operations, model.empty(model.REJECTS), model.empty(model.FINDINGS)
+    ctx.progress("checking: raw, canonical, plan")
+    snapshot = _snapshot(warehouse)
+    last = last_plan(ctx)
+    limits = ctx.settings.limits
+    links = pl.concat([part.matches.links for part in decided.parts])
+    found = [
+        run_checks(
+            "raw",
+            decided.raw,
+            {
+                "now": now(),
+                "previous_rows": dict(last.rows) if last else {},
+                "complete_as_of": snapshot.complete_as_of,
+                "smallest_share": ctx.settings.pull.smallest_share,
+                "allowed": allowed,
+            },
+        ),
+        run_checks("canonical", {"records": decided.records, "values": decided.values}, {"allowed": allowed}),
+        run_checks(
+            "plan",
+            {
+                "operations": operations,
+                "links": links,
+                "records": decided.records,
+                "values": decided.values,
+                "fields": decided.fields,
+            },
+            {
+                "max_operations": limits.max_operations,
+                "max_share": limits.max_share,
+                "projections": [
+                    p.name for entity in ctx.mapping.entities.values() for p in entity.projections
+                ],
+                "allowed": allowed,
+            },
+        ),
+    ]
+    findings = pl.concat(found)
+    if verdict(findings) == "stop":
+        raise CheckStopped(stopped(findings))
+    kept, rejects = set_aside(operations, findings)
+    return kept, rejects, findings
+
+
+def _ids_at_fault(findings: pl.DataFrame) -> frozenset[str]:
+    if findings.is_empty():
+        return frozenset()
+    from expectations.checks import ids_at_fault
+
+    return ids_at_fault(findings)
+
+
+def _adopt(ctx: Context, plan: Plan, at_fault: frozenset[str]) -> None:
+    """Take into the journal what holds on both sides already and needs no remote write."""
+    sound = ~pl.col("salesforce_id").is_in(list(at_fault)) & ~pl.col("xero_id").is_in(list(at_fault))
+    with ctx.leased() as lease:
+        ctx.journal.adopt(plan.adopted_links.filter(sound), plan.adopted_moves.filter(sound), lease=lease)
+
+
+# --- seal ------------------------------------------------------------------------------------------------
+
+
+def _seal(
+    ctx: Context,
+    warehouse: Warehouse,
+    decided: Decided,
+    operations: pl.DataFrame,
+    set_aside: pl.DataFrame,
+    findings: pl.DataFrame,
+) -> Planned:
+    from expectations.checks import for_keeping
+
+    snapshot, decisions = _snapshot(warehouse), decided.plan
+    limits, made = ctx.settings.limits, now()
+    aged = with_age(pl.concat([decisions.drift, decisions.conflicts]), warehouse.drift_history(), now=made)
+    pins = ctx.journal.pins()
+    header = {
+        "pair": ctx.settings.pair.name,
+        "environment": ctx.settings.pair.environment,
+        "salesforce_org_id": pins.get("salesforce_org_id"),
+        "xero_tenant_id": pins.get("xero_tenant_id"),
+        "mapping": ctx.mapping.hash,
+        "snapshot": snapshot.snapshot_id,
+        "created_at": made.isoformat(),
+    }
+    planned = Planned(
+        hash=plan_hash(operations, header),
+        file=None,
+        created_at=made,
+        expires_at=made + timedelta(hours=limits.plan_expires_h),
+        operations=operations,
+        moves=decisions.moves,
+        conflicts=aged.filter(pl.col("why") == "conflict"),
+        drift=aged.filter(pl.col("why") != "conflict"),
+        review=decisions.review,
+        rejects=pl.concat([decisions.rejects, set_aside]),
+        findings=for_keeping(findings),
+        cost=cost(operations),
+        header=header,
+        complete_as_of=snapshot.complete_as_of,
+        beyond_limits=beyond_limits(
+            operations, decided.records, max_operations=limits.max_operations, max_share=limits.max_share
+        ),
+        names=_names(decided, decisions, operations),
+        basis=_basis(ctx, warehouse),
+        rows=snapshot.rows,
+        errors=snapshot.errors,
+        # What a proposed link waits for is counted there.
+        unmatched=decisions.unmatched.filter(pl.col("why").ne_missing("review")),
+        links=pl.concat([_holding(decided), model.conform(decisions.review, model.LINKS)]),
+        summary=_standing(ctx, decided),
+    )
+    file = plans.store(planned, ctx.plans_folder)
+    manifest = {
+        "operations": operations.height,
+        "phases": planned.phases(),
+        "conflicts": planned.conflicts.height,
+        "review": planned.review.height,
+        "drift": planned.drift.height,
+        "snapshot": snapshot.snapshot_id,
+        "by_entity": planned.by_entity(),
+        "seal": plans.seal_of(ctx.plans_folder, planned.hash),
+    }
+    ctx.journal.save_plan(planned.hash, manifest, state="sealed")
+    return replace(planned, file=file)
+
+
+def _holding(decided: Decided) -> pl.DataFrame:
+    """Give the LINKS that hold in this run: those that the journal knows, and those just found."""
+    return pl.concat([model.conform(part.matches.links, model.LINKS) for part in decided.parts])
+
+
+def _standing(ctx: Context, decided: Decided) -> pl.DataFrame:
+    units = {name: [unit.name for unit in entity.units] for name, entity in ctx.mapping.entities.items()}
+    return standing(units, _holding(decided), decided.plan.drift, decided.plan.conflicts)
+
+
+def _names(decided: Decided, plan: Plan, operations: pl.DataFrame) -> dict[str, str]:
+    """A display name for each record that the plan speaks of."""
+    ids = pl.concat(
+        [
+            *(operations[column] for column in ("record_id", "source_id")),
+            *(frame["record_id"] for frame in (plan.unmatched, plan.rejects)),
+            *(
+                frame[column]
+                for frame in (plan.conflicts, plan.review, plan.drift)
+                for column in ("salesforce_id", "xero_id")
+            ),
+        ]
+    ).drop_nulls()
+    named = decided.values.filter(
+        (pl.col("unit") == "name") & pl.col("record_id").is_in(ids.unique().implode())
+    )
+    return {
+        record_id: _spoken_name(value)
+        for record_id, value in named.select("record_id", "value").iter_rows()
+        if value
+    }
+
+
+def _spoken_name(value: str) -> str:
+    import json
+
+    if not value.startswith("{"):
+        return value
+    name = json.loads(value)
+    return " ".join(part for part in (name.get("first"), name.get("last")) if part)
+
+
+def _remember(ctx: Context, warehouse: Warehouse, planned: Planned, decided: Decided) -> None:
+    """Keep drift and links in the warehouse, and publish the read copy for notebooks."""
+    standing_now = pl.concat([planned.drift, planned.conflicts])
+    warehouse.save_drift(planned.short, standing_now, at=planned.created_at)
+    warehouse.fold(ctx.journal.links(), ctx.journal.bases(), sequence=ctx.journal.sequence())
+    last = {"run_id": [planned.short], "at": [planned.created_at], "operations": [planned.operations.height]}
+    warehouse.save_tables(
+        {
+            "last_plan": pl.DataFrame(last),
+            "links": planned.links,
+            "summary": planned.summary,
+            "review": planned.review,
+            "unmatched": planned.unmatched,
+        }
+    )
+    warehouse.publish(ctx.published)
