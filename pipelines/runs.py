@@ -133,22 +133,44 @@ def plan(
 
     Raises CheckStopped where a critical expectation failed, FixData where no snapshot is to be had.
     """
+    options = options or PlanOptions()
     with ctx.leased(), ctx.run("plan") as told:
         settle(ctx)
         if pull_first:
             pull(ctx, full=full)
+        may_sweep = pull_first and not full
         try:
-            with ctx.warehouse() as warehouse:
-                planned = make_plan(ctx, warehouse, options or PlanOptions())
+            planned, on_delta = _planned(ctx, options)
         except FixMapping:
-            if full or not pull_first:
+            if not may_sweep:
                 raise
             # Sweeps alone read the schema: the field or the right that is missed may be there by now.
-            pull(ctx, full=True)
-            with ctx.warehouse() as warehouse:
-                planned = make_plan(ctx, warehouse, options or PlanOptions())
+            planned, on_delta = _swept(ctx, options)
+        if may_sweep and on_delta and _makes_accounts(planned):
+            # A delta can hide that a linked contact was merged into this one: it would be made twice.
+            ctx.progress("new records would be made in Salesforce: reading everything first")
+            planned, _ = _swept(ctx, options)
         told["counts"] = {"operations": planned.operations.height, **planned.phases()}
         return planned
+
+
+def _planned(ctx: Context, options: PlanOptions) -> tuple[Planned, bool]:
+    """Give the plan of the snapshot at hand, and whether Xero's part of that came as a delta."""
+    with ctx.warehouse() as warehouse:
+        planned = make_plan(ctx, warehouse, options)
+        snapshot = warehouse.snapshot()
+        xero = snapshot.state("xero", "Contact") if snapshot else None
+        return planned, xero is not None and xero.kind == "delta"
+
+
+def _swept(ctx: Context, options: PlanOptions) -> tuple[Planned, bool]:
+    pull(ctx, full=True)
+    return _planned(ctx, options)
+
+
+def _makes_accounts(planned: Planned) -> bool:
+    made = (pl.col("system") == "salesforce") & (pl.col("action") == "create")
+    return not planned.operations.filter(made).is_empty()
 
 
 def load_plan(ctx: Context, plan_hash: str | None) -> Planned:
