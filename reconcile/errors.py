@@ -77,7 +77,7 @@ class UnknownField(FixMapping):
         self.at, self.entity, self.found, self.nearest = at, entity, found, nearest
         hint = f"; the nearest is {nearest!r}" if nearest else ""
         super().__init__(
-            f"{at}: {entity} has no field {found!r}, or this login may not see it{hint}. "
+            f"{at}: {entity} has no field {found!r}{hint}. "
             "Correct the mapping, or give the login the right to the field, and run the command again."
         )
 

@@ -162,8 +162,9 @@ def tell(story: Story, patch: pytest.MonkeyPatch) -> None:
     with runs.open_context(story.settings, progress=lambda _: None) as ctx:
         runs.enable_writes(ctx, pair="demo", environment="sandbox")
 
+    patch.setenv("RECONCILE_LIMITS__MAX_OPERATIONS", "10")
     story.run("beyond", sync, apply_phases=["link"])
-    patch.setenv("RECONCILE_LIMITS__MAX_SHARE", "1")
+    patch.delenv("RECONCILE_LIMITS__MAX_OPERATIONS")
     patch.setenv("RECONCILE_LIMITS__RETRIES", "0")
     fault = {"kind": "503", "path": "api.xro/2.0/Contacts", "times": 1}
     httpx.post(f"{root(story.line, 'xero')}/sandbox/faults", json=fault).raise_for_status()
