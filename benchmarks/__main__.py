@@ -34,22 +34,25 @@ from reconcile.plan import build_plan, part_of
 class Times:
     """What each step took, and the floor that it is held against."""
 
-    rows: list[tuple[str, float, float | None, str]] = field(default_factory=list)
+    rows: list[tuple[str, float, float | None, str, float]] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str, floor_s: float | None = None, floor: str = "") -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self.rows.append((name, time.perf_counter() - started, floor_s, floor))
+        self.rows.append((name, time.perf_counter() - started, floor_s, floor, _peak_mb()))
 
     def show(self) -> None:
-        print(f"\n{'stage':<34}{'s':>8}{'floor s':>9}{'ratio':>8}  floor")
-        for name, seconds, floor_s, floor in self.rows:
+        print(f"\n{'stage':<34}{'s':>8}{'floor s':>9}{'ratio':>8}{'peak MB':>9}  floor")
+        for name, seconds, floor_s, floor, peak_mb in self.rows:
             ratio = f"{seconds / floor_s:>8.1f}" if floor_s else f"{'':>8}"
-            print(f"{name:<34}{seconds:>8.2f}{floor_s or 0:>9.2f}{ratio}  {floor}")
-        print(
-            f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
-        )
+            print(f"{name:<34}{seconds:>8.2f}{floor_s or 0:>9.2f}{ratio}{peak_mb:>9.0f}  {floor}")
+        print("peak MB: the most that the process had held by the end of the stage")
+
+
+def _peak_mb() -> float:
+    """The most that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

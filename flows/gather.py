@@ -46,6 +46,7 @@ def report_data(ctx: Context) -> ReportData:
         operations=shown.operations,
         outcomes=outcomes,
         plan_hash=shown.hash,
+        approved_by=_applied_by(ctx, shown),
         applied_at=applied.updated_at if applied and applied.plan_hash == shown.hash else None,
         findings=planned.findings,
         rejects=planned.rejects,
@@ -104,6 +105,12 @@ def figures(data: ReportData) -> dict[str, Any]:
         "matched": int(data.totals["matched"].sum()),
         "unmatched": data.unmatched.height,
     }
+
+
+def _applied_by(ctx: Context, planned: Planned) -> str:
+    """Give who let the plan be applied last; empty where nobody did."""
+    runs_of_it = (run for run in ctx.journal.runs(limit=100) if run.details.get("plan") == planned.hash)
+    return next((str(run.details["by"]) for run in runs_of_it), "")
 
 
 def _complete(planned: Planned) -> pl.DataFrame:

@@ -87,9 +87,9 @@ class Context:
                 self._lease = None
 
     @contextmanager
-    def run(self, kind: str) -> Iterator[dict[str, Any]]:
+    def run(self, kind: str, **details: str) -> Iterator[dict[str, Any]]:
         """Write one run into the journal: what it was, how it ended, what it cost."""
-        run_id = self.journal.start_run(kind)
+        run_id = self.journal.start_run(kind, details=details)
         told: dict[str, Any] = {"run_id": run_id, "counts": {}}
         state, before = "failed", self.clients.calls()
         try:

@@ -239,7 +239,8 @@ def apply(ctx: Context, planned: Planned, *, phases: Sequence[str] = (), approve
     from pipelines.push import push
 
     _may_apply(ctx, planned, approved=approved)
-    with ctx.leased() as lease, ctx.run("apply") as told:
+    who = {"by": getpass.getuser(), "approved": "by hash or hand" if approved else "within the limits"}
+    with ctx.leased() as lease, ctx.run("apply", plan=planned.hash, **who) as told:
         ctx.journal.check_pins(identify(ctx.clients))
         if approved:
             ctx.journal.set_plan_state(planned.hash, "approved")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import small_books
 from whole_pair import Pair, running
+
+from flows import gather
 
 
 @pytest.fixture
@@ -60,3 +63,13 @@ def test_a_plan_beyond_its_limits_is_applied_by_its_hash_alone(tmp_path):
         assert pair.writes() == []
         assert pair.command("apply", planned["plan"], "--yes", "--json").code == 0
         assert pair.writes() != []
+
+
+def test_the_report_names_who_let_the_plan_be_applied(tmp_path):
+    with running(tmp_path / "pair", seed="empty") as pair:
+        pair.load("salesforce", small_books.SALESFORCE)
+        pair.load("xero", small_books.XERO)
+        pair.enable_writes()
+        pair.apply(pair.plan())
+        with pair.opened(offline=True) as ctx:
+            assert gather.report_data(ctx).approved_by == getpass.getuser()
