@@ -15,7 +15,7 @@ STARTER = """\
 [pair]
 name = "{pair}"
 environment = "sandbox"          # or "production"; `enable-writes` must name the same
-data_dir = ".reconcile"          # journal, warehouse, plans and reports of this pair
+data_dir = ".reconcile/{pair}"   # journal, warehouse, plans and reports: a folder for each pair
 region = "GB"                    # ISO country in which a phone number without a prefix is read
 
 [salesforce]

@@ -56,10 +56,6 @@ class Pulled:
     def errors(self) -> list[str]:
         return [row.error for row in self.objects if row.error]
 
-    @property
-    def changed(self) -> bool:
-        return any(row.rows_changed or row.deleted for row in self.objects)
-
     def as_dict(self) -> dict[str, Any]:
         keys = ("side", "object", "kind", "rows_seen", "rows_changed", "deleted", "complete_as_of", "error")
         objects = [{key: getattr(row, key) for key in keys} for row in self.objects]

@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
-from reconcile.model import DRIFT, ENTITY, SIDE, UTC, conform
-from reconcile.plan import Plan
+from reconcile.model import DRIFT, ENTITY, UTC, conform
 
 WHAT: Final = ["entity", "unit", "salesforce_id", "xero_id", "direction", "why"]
-EXAMPLES_EACH: Final = 5
-
-UNIT_COUNTS: Final = {
-    "entity": ENTITY,
-    "unit": pl.String,
-    "direction": pl.String,
-    "why": pl.String,
-    "count": pl.Int64,
-    "oldest": UTC,  # null: all of them are new today
-}
-RECORD_COUNTS: Final = {"entity": ENTITY, "side": SIDE, "what": pl.String, "count": pl.Int64}
-EXAMPLES: Final = {
-    "entity": ENTITY,
-    "unit": pl.String,
-    "direction": pl.String,
-    "why": pl.String,
-    "salesforce_id": pl.String,
-    "xero_id": pl.String,
-    "since": UTC,
-}
-
-
 # One row an entity and unit: how many links were compared, and how they stand.
 UNIT_STANDING: Final = {
     "entity": ENTITY,
@@ -45,40 +21,6 @@ UNIT_STANDING: Final = {
     "drift": pl.Int64,
     "conflicts": pl.Int64,
 }
-
-
-@dataclass(frozen=True)
-class DriftReport:
-    """Counts, without values.
-
-    units: differences by entity, unit, direction and reason; records: how many are linked or wait, by side;
-    examples: a few of each difference, ids only.
-    """
-
-    units: pl.DataFrame
-    records: pl.DataFrame
-    examples: pl.DataFrame
-
-
-def summarise(
-    plan: Plan, links: pl.DataFrame | None = None, *, drift: pl.DataFrame | None = None
-) -> DriftReport:
-    """Count what a plan leaves standing.
-
-    Takes the plan, LINKS that hold (null: linked records are not counted), and its drift and conflicts with
-    their age where `with_age` gave it. Order: by entity, unit, direction; holds no values of records.
-    """
-    told = pl.concat([plan.drift, plan.conflicts]) if drift is None else conform(drift, DRIFT)
-    kinds = ["entity", "unit", "direction", "why"]
-    units = told.group_by(kinds).agg(count=pl.len(), oldest=pl.col("since").min()).sort(kinds)
-    first = told.sort(pl.col("since"), "salesforce_id", "xero_id", nulls_last=True).group_by(
-        kinds, maintain_order=True
-    )
-    return DriftReport(
-        units=conform(units, UNIT_COUNTS),
-        records=_record_counts(plan, links),
-        examples=conform(first.head(EXAMPLES_EACH).sort(kinds, maintain_order=True), EXAMPLES),
-    )
 
 
 def standing(
@@ -99,19 +41,6 @@ def standing(
         agreed=pl.col("compared").cast(pl.Int64) - pl.col("drift") - pl.col("conflicts")
     )
     return conform(counted, UNIT_STANDING)
-
-
-def _record_counts(plan: Plan, links: pl.DataFrame | None) -> pl.DataFrame:
-    sides = {"salesforce": "salesforce_id", "xero": "xero_id"}
-    counted = [plan.unmatched.select("entity", "side", what=pl.concat_str(pl.lit("unmatched: "), "why"))]
-    for side, column in sides.items():
-        whose = {"side": pl.lit(side, dtype=SIDE)}
-        if links is not None:
-            counted.append(links.select("entity", **whose, what=pl.lit("linked")))
-        review = plan.review.drop_nulls(column).unique(["entity", column])
-        counted.append(review.select("entity", **whose, what=pl.lit("review")))
-    rows = pl.concat(counted).group_by("entity", "side", "what").agg(count=pl.len())
-    return conform(rows, RECORD_COUNTS).sort("entity", "side", "what")
 
 
 def signature(drift: pl.DataFrame) -> pl.DataFrame:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from two_books import books, phone, salesforce_id, xero_id
 
-from reconcile.drift import signature, summarise, with_age
-from reconcile.model import DRIFT, conform, empty
+from reconcile.drift import signature, standing, with_age
+from reconcile.model import DRIFT, LINKS, conform, empty
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -48,36 +47,13 @@ def test_a_blank_and_an_empty_text_have_different_signatures():
     assert len(set(signature(pl.concat([drift(xero=None), drift(xero="")]))["signature"])) == 2
 
 
-def test_a_report_counts_by_unit_and_side_and_holds_no_value():
-    world = books()
-    a1 = world.account(
-        1, Name="Acme Blue", ExternalID__c=xero_id(1), Phone="020 7946 0958", Fax="020 7946 0999"
-    )
-    world.xero_contact(1, Name="Acme Blue", ContactNumber=a1, Phones=phone("0161 496 0000"))
-    world.account(2, Name="Falcon Zephyr")
-    plan = world.plan()
-    report = summarise(plan, world.links)
-    assert report.units.select("entity", "unit", "direction", "why", "count").rows() == [
-        ("party", "phone", "as_found", "as_found", 1)
-    ]
-    assert report.records.rows() == [
-        ("party", "salesforce", "linked", 1),
-        ("party", "salesforce", "unmatched: new", 1),
-        ("party", "xero", "linked", 1),
-    ]
-    assert report.examples.select("salesforce_id", "xero_id").rows() == [
-        (salesforce_id("001", 1), xero_id(1))
-    ]
-    assert "7946" not in "".join(
-        frame.write_ndjson() for frame in (report.units, report.records, report.examples)
-    )
-
-
-def test_the_oldest_difference_is_told():
-    world = books()
-    plan = world.plan()
-    told = pl.concat([drift().with_columns(since=NOON - DAY), drift("fax").with_columns(since=NOON)])
-    assert summarise(plan, drift=told).units.select("unit", "oldest").rows() == [
-        ("fax", NOON),
-        ("phone", NOON - DAY),
+def test_every_unit_of_every_link_agrees_differs_or_is_in_conflict():
+    links = conform(pl.DataFrame({"entity": ["party"] * 3, "link_id": ["a", "b", "c"]}), LINKS)
+    units = {"party": ["phone", "fax"], "person": ["name"]}
+    torn = drift("phone", why="conflict")
+    told = standing(units, links, pl.concat([drift("phone"), drift("fax")]), torn)
+    assert told.select("unit", "compared", "agreed", "drift", "conflicts").rows() == [
+        ("phone", 3, 1, 1, 1),
+        ("fax", 3, 2, 1, 0),
+        ("name", 0, 0, 0, 0),
     ]
