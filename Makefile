@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench kill slow dialects prefect-look clean lock
+.PHONY: damage stop bench-push demo test lint bench kill slow dialects prefect-look clean lock chaos chaos-deep real-limits model model-deep mutants
 .DEFAULT_GOAL := demo
 
 # Two steps: uv in a small environment of its own, then the locked packages, each checked by its hash.
@@ -31,6 +31,7 @@ lint: .venv/.ready
 kill: .venv/.ready
 	@$(BIN)/python tests/pipelines/kill_pull.py 20
 	@$(BIN)/python tests/kill_push.py
+	@$(BIN)/python -m tests.kills
 
 slow: .venv/.ready
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 1200
@@ -53,3 +54,44 @@ lock:
 
 clean:
 	rm -rf .venv .boot .demo
+
+# Twenty minutes of real time: real limits, a fixed and a rolling minute.
+real-limits: .venv/.ready
+	@$(BIN)/python tests/real_limits.py
+	@$(BIN)/python tests/real_limits.py --window rolling
+
+# The protocol's own code against simulated vendors in virtual time: seeds of the commit, and a share of all
+# single and double faults and crashes. `python -m tests.model --help` tells how to run one again.
+model: .venv/.ready
+	@$(BIN)/python -m tests.model --seeds 20000
+	@$(BIN)/python -m tests.model --exhaustive --part 12
+
+# All of them, and a million seeds: about an hour on two cores.
+model-deep: .venv/.ready
+	@$(BIN)/python -m tests.model --exhaustive
+	@$(BIN)/python -m tests.model --seeds 1000000
+
+# The protocol with one rule broken at a time: the model must find each.
+mutants: .venv/.ready
+	@$(BIN)/python -m tests.mutants
+
+# The journal, its log and its head cut off or flipped at 2,000 places; the push run again on 200 of them.
+damage: .venv/.ready
+	@$(BIN)/python tests/damage_journal.py
+
+# A worker stopped (SIGSTOP) at every point of a push, past its lease, and woken after another did the work.
+stop: .venv/.ready
+	@$(BIN)/python tests/stop_push.py
+
+# A push without the network, and the journal alone, against raw sqlite3.
+bench-push: .venv/.ready
+	@$(BIN)/python -m benchmarks.push
+
+# The whole product in small worlds under faults: 0 twice, 0 lost, 0 unsettled. Resumable; again: make chaos.
+SEEDS ?= 3000
+chaos: .venv/.ready
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --workers 2
+
+chaos-deep: .venv/.ready
+	@$(MAKE) model-deep
+	@$(BIN)/python -m tests.chaos --seeds 10000 --workers 2

@@ -82,7 +82,7 @@ def _books(folder: Path, given: argparse.Namespace) -> Iterator[Path]:
     seed = f"parties:{given.size}:{given.seed}:{given.dirt}"
     print(f"books: {seed}")
     with sandbox(folder / "sandbox", seed=seed, limits="off") as line:
-        yield write_settings(folder, line)
+        yield write_settings(folder, line, limits="off")
 
 
 def _measure(ctx: Context, times: Times, folder: Path) -> None:
@@ -110,7 +110,7 @@ def _fetch_everything(ctx: Context) -> int:
     for name in ("Account", "Contact"):
         fields = ", ".join(sorted(ctx.mapping.fields("salesforce")[name] | {"Id"}))
         rows += sum(len(page.rows) for page in ctx.clients.salesforce.query(f"select {fields} from {name}"))  # noqa: S608
-    return rows + sum(len(page.rows) for page in ctx.clients.xero.contact_pages())
+    return rows + sum(len(page.rows) for page in ctx.clients.xero.pages("Contact"))
 
 
 def _fetch_nothing(ctx: Context) -> None:
@@ -124,7 +124,7 @@ def _decide(ctx: Context, times: Times) -> None:
     parts = []
     with ctx.warehouse() as warehouse:
         fields = warehouse.fields()
-        for entity in model.ENTITIES:
+        for entity in model.MERGED:
             mapping = ctx.mapping.entities[entity]
             sides: dict[str, Canonical] = {}
             for side in model.SIDES:

@@ -12,7 +12,7 @@ import polars as pl
 from expectations import suites
 from expectations.runner import Judgement, opened_tables
 from expectations.suites import Suite
-from reconcile.model import ACTIONS, ENTITIES, FINDINGS, OPERATIONS, PHASES, REJECTS, SIDES, STATUSES, conform
+from reconcile.model import ACTIONS, FINDINGS, MERGED, OPERATIONS, PHASES, REJECTS, SIDES, STATUSES, conform
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +29,8 @@ def run_checks(stage: str, frames: Mapping[str, pl.DataFrame], params: Mapping[s
     VALUES) or plan (operations, links, records, values, fields), and params over suites.DEFAULTS:
     for raw also now (aware UTC), previous_rows and complete_as_of by frame name; for each stage allowed,
     the names of whole checks that a person let pass: they warn.
+    Where invoices are made, canonical also has documents -> DOCUMENTS and lines -> DOCUMENT_LINES of what is to
+    be made; plan also invoices -> INVOICES, and the params cut_over (ISO), key_field and inclusive.
     Gives FINDINGS, one row a check, passed ones too, in the order of the suites. record_ids holds
     operation ids in the plan stage; it holds all ids at fault for critical row checks, which `set_aside`
     needs, else at most 200. A check that could not run has broken = True and passed = False.
@@ -111,13 +113,16 @@ def row_checks() -> frozenset[str]:
 
 
 def _all_suites() -> list[Suite]:
-    sides_and_entities = [(side, entity) for side in SIDES for entity in ENTITIES]
+    sides_and_entities = [(side, entity) for side in SIDES for entity in MERGED]
     return [
         *(suites.raw_suite(side, "Contact") for side in SIDES),
         suites.raw_snapshot_suite(),
         *(suites.record_suite(side, entity, list(STATUSES)) for side, entity in sides_and_entities),
         *(suites.value_suite(side, entity, []) for side, entity in sides_and_entities),
+        suites.document_suite([]),
+        suites.line_suite(),
         *_plan_suites(),
+        suites.invoice_suite(),
     ]
 
 
@@ -197,7 +202,8 @@ def _raw(
     for name, frame in frames.items():
         side, _, object_name = name.partition(".")
         con.register("frame", _plain(frame))
-        yield suites.raw_suite(side, object_name), {"id_path": "$.ContactID" if side == "xero" else "$.Id"}
+        id_field = suites.XERO_IDS.get(object_name, "ContactID") if side == "xero" else "Id"
+        yield suites.raw_suite(side, object_name), {"id_path": f"$.{id_field}"}
     con.register("frame", _snapshots(frames, params))
     yield suites.raw_snapshot_suite(), {}
 
@@ -214,6 +220,12 @@ def _canonical(
         binds = {"side": side, "entity": entity, "control": suites.CONTROL}
         yield suites.record_suite(side, entity, list(STATUSES)), binds
         yield suites.value_suite(side, entity, countries), binds
+    if "documents" in frames:
+        for name in ("documents", "lines"):
+            con.register(name, _plain(frames[name]))
+        currencies = sorted(currency.alpha_3 for currency in pycountry.currencies)
+        yield suites.document_suite(currencies), {}
+        yield suites.line_suite(), {"control": suites.CONTROL}
 
 
 def _plan(
@@ -228,6 +240,16 @@ def _plan(
     }
     for suite in _plan_suites():
         yield suite, binds
+    if "invoices" in frames:
+        con.register("invoices", _plain(frames["invoices"]))
+        yield (
+            suites.invoice_suite(),
+            {
+                "cut_over": params["cut_over"],
+                "key_path": f"$.{params['key_field']}",
+                "inclusive": params["inclusive"],
+            },
+        )
 
 
 def _plan_suites() -> list[Suite]:

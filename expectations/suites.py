@@ -108,7 +108,9 @@ def whole(name: str, says: str, of: tuple[str, dict[str, Any]], severity: Severi
 # --- raw ----------------------------------------------------------------------------------------------
 
 GUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-PREFIXES: Final = {"Account": "001", "Contact": "003"}
+PREFIXES: Final = {"Account": "001", "Contact": "003", "Opportunity": "006", "OpportunityLineItem": "00k"}
+# Where a body of Xero carries its own id.
+XERO_IDS: Final = {"Invoice": "InvoiceID", "Account": "AccountID", "Item": "ItemID"}
 
 # The frame is registered as `frame`; id_path is where the vendor's body carries its own id.
 RAW_ROWS: Final = """
@@ -267,6 +269,65 @@ def value_suite(side: str, entity: str, countries: list[str]) -> Suite:
     table = f"canonical_{side}_{entity}_values"
     binds = frozenset({"side", "entity", "control"})
     return Suite("canonical", table, VALUE_ROWS, "record_id", checks, side, entity, binds=binds)
+
+
+# Of what is to be made: opportunities that get an invoice, and their lines. A fault of a line is its document's.
+DOCUMENT_ROWS: Final = """
+    with sums as (
+        select document_id, count(*) as lines, sum(amount) as amount, sum(tax_amount) as tax
+        from lines
+        group by document_id
+    )
+    select
+        d.record_id,
+        d.date,
+        d.account_id,
+        d.currency,
+        case when coalesce(s.lines, 0) = 0 then 'no lines' end as lines_fault,
+        case when d.total is not null and d.total <> d.subtotal + d.total_tax then 'total'
+            when d.total is not null and d.total_tax <> s.tax then 'tax'
+            when s.amount not in (d.subtotal, d.total) then 'amount' end as sum_fault
+    from documents d
+    left join sums s on s.document_id = d.record_id
+"""
+
+LINE_ROWS: Final = """
+    select
+        document_id,
+        description,
+        case when quantity < 0 then 'negative' end as quantity_fault,
+        case when quantity is null or unit_price is null or amount is null then 'missing' end as number_fault,
+        case when regexp_matches(description, $control) then 'control character' end as control_fault
+    from lines
+"""
+
+
+def document_suite(currencies: list[str]) -> Suite:
+    """Say what an opportunity must be that becomes an invoice."""
+    checks = (
+        whole("document_unique", "one row an opportunity", unique("record_id")),
+        row("document_dated", "a date", present("date")),
+        row("document_has_account", "an account", present("account_id")),
+        row("currency_iso", "a currency of ISO 4217", among("currency", currencies)),
+        row("document_has_lines", "one line or more", absent("lines_fault")),
+        row("sums_agree", "totals that are the sums of their lines", absent("sum_fault")),
+    )
+    return Suite(
+        "canonical", "canonical_documents", DOCUMENT_ROWS, "record_id", checks, "salesforce", "document"
+    )
+
+
+def line_suite() -> Suite:
+    """Say what the lines must be of which invoices are made."""
+    checks = (
+        row("line_described", "a description on every line", present("description")),
+        row("line_priced", "quantity, unit price and amount on every line", absent("number_fault")),
+        row("quantity_not_negative", "no quantity below zero", absent("quantity_fault")),
+        row("no_control_in_line", "no control characters in a line", absent("control_fault")),
+    )
+    binds = frozenset({"control"})
+    table = "canonical_document_lines"
+    return Suite("canonical", table, LINE_ROWS, "document_id", checks, "salesforce", "document", binds=binds)
 
 
 # --- plan ---------------------------------------------------------------------------------------------
@@ -474,6 +535,95 @@ def field_suite() -> Suite:
         ),
     )
     return Suite("plan", "plan_fields", FIELD_ROWS, "operation_id", checks)
+
+
+# The invoices to be made, reckoned anew from the bytes that would be sent: quantity x price less discount, in
+# DuckDB's DECIMAL, each line rounded to the cent. Nothing here is taken over from the one who planned it.
+INVOICE_ROWS: Final = r"""
+    with
+    made as (
+        select operation_id, source_id, after, native_after
+        from operations
+        where entity = 'document' and action = 'create'
+    ),
+    items as (
+        select operation_id, unnest(json_transform(native_after, '{"LineItems": [{
+            "Quantity": "DECIMAL(19,4)", "UnitAmount": "DECIMAL(19,4)", "DiscountRate": "DECIMAL(9,4)"
+        }]}').LineItems) as item
+        from made
+    ),
+    priced as (
+        select
+            operation_id,
+            item.Quantity as quantity,
+            (item.Quantity * item.UnitAmount)::decimal(38, 8) as gross,
+            (1 - coalesce(item.DiscountRate, 0) * 0.01::decimal(3, 2))::decimal(10, 6) as share
+        from items
+    ),
+    sums as (
+        select operation_id, min(quantity) as least, sum(round(gross * share, 2)) as amount
+        from priced
+        group by operation_id
+    ),
+    told as (
+        select
+            *,
+            coalesce(native_after ->> $key_path, '') as key,
+            native_after ->> '$.Contact.ContactID' as contact_id,
+            native_after ->> '$.Contact.ContactID."$from"' as contact_made_by,
+            (after ->> (case when $inclusive then '$.total' else '$.subtotal' end))::decimal(38, 2) as stated,
+            coalesce(after ->> '$.total', after ->> '$.subtotal')::decimal(38, 2) as total
+        from made
+    ),
+    there as (select lower(case when $key_path = '$.Reference' then reference else number end) as key from invoices),
+    contacts as (
+        select record_id from records
+        where side = 'xero' and entity = 'party' and status = 'active' and in_scope
+    ),
+    coming as (
+        select operation_id from operations
+        where system = 'xero' and entity = 'party' and action = 'create'
+    ),
+    invoiced as (select salesforce_id from links where entity = 'document' and status = 'linked')
+    select
+        t.operation_id,
+        native_after ->> '$.Type' as type,
+        native_after ->> '$.Status' as status,
+        case when s.amount is null then 'no lines' end as lines_fault,
+        case when s.least < 0 then 'negative' end as quantity_fault,
+        case when s.amount is distinct from t.stated then 'unlike' end as total_fault,
+        case when t.total < 0 then 'negative' end as sign_fault,
+        case when t.key = '' then 'no key'
+            when count(*) over (partition by lower(t.key)) > 1 then 'twice in this plan'
+            when lower(t.key) in (select key from there where key is not null) then 'there already'
+        end as key_fault,
+        case when coalesce(try_cast(native_after ->> '$.Date' as date) < $cut_over::date, true)
+            then 'before the cut-over' end as date_fault,
+        case when t.contact_made_by is not null then
+                case when t.contact_made_by not in (from coming) then 'not made' end
+            when coalesce(t.contact_id not in (from contacts), true) then 'unknown' end as contact_fault,
+        case when t.source_id in (from invoiced) then 'has one' end as source_fault
+    from told t
+    left join sums s using (operation_id)
+"""
+
+
+def invoice_suite() -> Suite:
+    """Say what an invoice must be that a plan makes."""
+    checks = (
+        row("invoice_of_ours", "a sales invoice", among("type", ["ACCREC"])),
+        row("invoice_status", "a draft, or an approved invoice", among("status", ["DRAFT", "AUTHORISED"])),
+        row("invoice_has_lines", "one line or more", absent("lines_fault")),
+        row("invoice_quantity", "no quantity below zero", absent("quantity_fault")),
+        row("totals_agree", "lines that add up to the total that was planned", absent("total_fault")),
+        row("total_not_negative", "a total of zero or more", absent("sign_fault")),
+        row("key_unique", "a number or reference that nothing else carries", absent("key_fault")),
+        row("after_the_cut_over", "a date on or after the cut-over", absent("date_fault")),
+        row("contact_known", "an active contact, or one that this plan makes", absent("contact_fault")),
+        row("not_invoiced_yet", "an opportunity without an invoice", absent("source_fault")),
+    )
+    binds = frozenset({"cut_over", "key_path", "inclusive"})
+    return Suite("plan", "plan_invoices", INVOICE_ROWS, "operation_id", checks, binds=binds)
 
 
 def system_suite() -> Suite:

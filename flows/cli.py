@@ -26,6 +26,7 @@ PHASE_NAMES = (
     "settle",
     "create",
     "change",
+    "undo",
 )  # as reconcile.model.PHASES, which imports polars
 
 HELP = """Keep Salesforce and Xero in agreement.
@@ -212,7 +213,7 @@ def phases_of(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @json_option
 @click.argument("plan_hash", required=False)
 @click.option(
-    "--phase", "phases", callback=phases_of, help="Only these phases, as link,fill,settle,create,change."
+    "--phase", "phases", callback=phases_of, help="Only these phases, as link,fill,settle,create,change,undo."
 )
 @click.option("--yes", is_flag=True, help="Approve this plan without being asked.")
 def apply(
@@ -237,6 +238,30 @@ def apply(
         show.applied(applied, as_json=as_json)
     if applied.failed:
         raise SystemExit(FAILED)
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.argument("run", required=False)
+@click.option(
+    "--all", "everything", is_flag=True, help="Show each operation, not only the first of each group."
+)
+def undo(settings_file: Path, as_json: bool, run: str | None, everything: bool) -> None:
+    """Plan how a run is taken back, and say what can't be; without RUN list the runs that wrote.
+
+    Nothing is written: what it plans is read and applied as any plan. Exit 3 where something is to do.
+    """
+    from flows import show
+    from pipelines import undo as undoing
+
+    with opened(settings_file, as_json=as_json, offline=run is None) as ctx:
+        if run is None:
+            show.runs_that_wrote(undoing.runs_that_wrote(ctx), as_json=as_json)
+            return
+        planned = undoing.plan_undo(ctx, run)
+        show.plan(planned, as_json=as_json, everything=everything)
+    raise SystemExit(DIFFERS if planned.waits else AGREED)
 
 
 @reconcile.command()
@@ -353,6 +378,50 @@ def status(settings_file: Path, as_json: bool) -> None:
 
     with opened(settings_file, as_json=as_json, offline=True) as ctx:
         show.status(answers.status(ctx), as_json=as_json)
+
+
+@reconcile.group(cls=Ordered)
+def audit() -> None:
+    """See that the journal is as it was left; let a pair go on with another one."""
+
+
+@audit.command(name="verify")
+@settings_option
+@json_option
+@click.option("--head", "known", help="A head (row:hash) that the chain must contain, as a report shows it.")
+def audit_verify(settings_file: Path, as_json: bool, known: str | None) -> None:
+    """Walk the chain, and hold the kept head and every row against it. Exit 1 where something differs."""
+    from flows import show
+    from pipelines import answers
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        verdict = answers.audit(ctx, known)
+    show.verdict(verdict, as_json=as_json)
+    if not verdict["ok"]:
+        raise SystemExit(FAILED)
+
+
+@audit.command(name="accept")
+@settings_option
+@json_option
+@click.option("--yes", is_flag=True, help="Accept without being asked.")
+def audit_accept(settings_file: Path, as_json: bool, yes: bool) -> None:
+    """Say that the journal as it is now is to go on (restored from a backup, begun anew, mended)."""
+    from flows import show
+    from pipelines import answers
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        verdict = answers.audit(ctx)
+        if not yes:
+            if as_json or not sys.stdin.isatty():
+                raise NeedsApproval(
+                    "audit accept: nobody is here to be asked. Read `reconcile audit verify`, then run "
+                    "`reconcile audit accept --yes`."
+                )
+            show.verdict(verdict, as_json=False)
+            click.confirm("Go on with this journal, as it is?", abort=True, err=True)
+        accepted = answers.accept_audit(ctx)
+    show.accepted(accepted, as_json=as_json)
 
 
 @reconcile.command(name="enable-writes")

@@ -41,9 +41,17 @@ login_url = "{xero[login_url]}"
 client_id = "{xero[client_id]}"
 client_secret = "{xero[client_secret]}"
 tenant_id = "{xero[tenant_id]}"
+scopes = "accounting.contacts accounting.settings.read accounting.invoices"
 
 [journal]
 key = "{key}"
+
+[limits]
+shared_dir = "shared"   # with the demo, so that a fresh one begins with a fresh minute
+xero_calls_a_minute = {calls}
+
+[audit]
+history = "documents"   # of each customer too is a call each: here a minute's wait
 
 [mapping]
 file = "mapping.yaml"
@@ -55,6 +63,10 @@ extends: [demo]
 """
 
 
+API = "/services/data/v67.0"
+DEAL = "United Oil & Gas UK: three rigs"  # of the demo's seed: open, with lines
+
+
 def run_demo(folder: Path, *, keep: bool = False) -> None:
     """Make a fresh pair in the folder, run pull to report on it, and say what to try next.
 
@@ -64,7 +76,7 @@ def run_demo(folder: Path, *, keep: bool = False) -> None:
     _fresh(folder)
     with sandbox(folder / "sandbox") as line:
         settings = write_settings(folder, line)
-        _story(folder, settings)
+        _story(settings, line)
         _next_steps(folder, line, time.monotonic() - started)
         if keep:
             _wait(line)
@@ -104,16 +116,17 @@ def sandbox(state: Path, *, seed: str = "demo", limits: str = "real") -> Iterato
             process.wait(timeout=20)
 
 
-def write_settings(folder: Path, line: dict[str, Any]) -> Path:
+def write_settings(folder: Path, line: dict[str, Any], *, limits: str = "real") -> Path:
     """Write the settings and mapping of a sandboxed pair; gives the settings file."""
     path = folder / "demo.toml"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(SETTINGS.format(**line, key=secrets.token_hex(32)))
+        calls = 60 if limits == "real" else 1_000_000
+        file.write(SETTINGS.format(**line, key=secrets.token_hex(32), calls=calls))
     (folder / "mapping.yaml").write_text(MAPPING)
     return path
 
 
-def _story(folder: Path, settings: Path) -> None:
+def _story(settings: Path, line: dict[str, Any]) -> None:
     from flows import gather, show
     from pipelines import runs
 
@@ -136,10 +149,34 @@ def _story(folder: Path, settings: Path) -> None:
         planned = runs.plan(ctx)
         show.plan(planned, as_json=False, everything=False)
         _standing("after", planned)
+
+        _title(f"7. Somebody in sales closes a deal: {DEAL}")
+        close_deal(line, DEAL)
+        planned = runs.plan(ctx)
+        show.plan(planned, as_json=False, everything=False)
+        show.applied(runs.apply(ctx, planned, approved=True), as_json=False)
+        _title("8. The invoice is made, once: nothing is left to do")
+        show.plan(runs.plan(ctx), as_json=False, everything=False)
         data = gather.report_data(ctx)
         page = gather.write_report(ctx, data)
         gather.publish(ctx, data)
         click.echo(f"\nThe report: {page}")
+
+
+def close_deal(line: dict[str, Any], name: str) -> str:
+    """Close an opportunity as won, as a person does in Salesforce, who knows nothing of us; gives its Id."""
+    import httpx
+
+    person = {key: line["salesforce"]["person"][key] for key in ("client_id", "client_secret")}
+    with httpx.Client(base_url=line["salesforce"]["login_url"], timeout=20) as http:
+        form = {"grant_type": "client_credentials", **person}
+        token = http.post("/services/oauth2/token", data=form).raise_for_status().json()["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        query = f"select Id from Opportunity where Name = '{name}'"  # noqa: S608 (SOQL, of our own name)
+        found = http.get(f"{API}/query", params={"q": query}).raise_for_status().json()["records"]
+        won = http.patch(f"{API}/sobjects/Opportunity/{found[0]['Id']}", json={"StageName": "Closed Won"})
+        won.raise_for_status()
+        return str(found[0]["Id"])
 
 
 def _title(text: str) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 from flows import report
 from flows.report import ReportData
 from pipelines import runs
+from pipelines.audit import last_audit
 from pipelines.plans import Planned
 from pipelines.runs import Context
 from reconcile import model
@@ -53,7 +54,23 @@ def report_data(ctx: Context) -> ReportData:
         calls=_calls(ctx),
         history=_history(ctx, rows),
         names={**shown.names, **planned.names},
+        audit=_audit(ctx),
+        audited_at=_audited_at(ctx),
+        journal_head=ctx.journal.head(),
     )
+
+
+def _audit(ctx: Context) -> pl.DataFrame:
+    """Give AUDIT of the last reading after a push."""
+    found = last_audit(ctx.journal).get("findings", [])
+    if not found:
+        return model.empty(model.AUDIT)
+    return model.conform(pl.DataFrame(found, infer_schema_length=None), model.AUDIT)
+
+
+def _audited_at(ctx: Context) -> datetime | None:
+    told = last_audit(ctx.journal).get("at")
+    return datetime.fromisoformat(told) if told else None
 
 
 def summary(planned: Planned, outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -104,6 +121,8 @@ def figures(data: ReportData) -> dict[str, Any]:
         "review": data.review.height,
         "matched": int(data.totals["matched"].sum()),
         "unmatched": data.unmatched.height,
+        "read_again": data.audit.group_by("finding").len("count").sort("finding").to_dicts(),
+        "journal_head": data.journal_head,
     }
 
 

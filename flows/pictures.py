@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 640
 LABELS: Final = 185  # left of the bars; one width, so that pictures below each other line up
-ONE: Final = {"party": "Company", "person": "Person"}
-MANY: Final = {"party": "Companies", "person": "People"}
+ONE: Final = {"party": "Company", "person": "Person", "document": "Invoice"}
+MANY: Final = {"party": "Companies", "person": "People", "document": "Invoices"}
 DIRECTIONS: Final = {
     "salesforce": "Salesforce changed",
     "xero": "Xero changed",

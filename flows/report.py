@@ -6,6 +6,7 @@ Names and values of persons stand in the page alone. Markdown and artifacts carr
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from markupsafe import Markup
 
 from flows import wording
 from reconcile.model import (
+    AUDIT,
     DRIFT,
     ENTITY,
     FINDINGS,
@@ -104,6 +106,9 @@ class ReportData:
     calls: pl.DataFrame = field(default_factory=partial(empty, CALLS))
     history: pl.DataFrame = field(default_factory=partial(empty, HISTORY))
     names: Mapping[str, str] = field(default_factory=dict)  # record_id -> name; for the page alone
+    audit: pl.DataFrame = field(default_factory=partial(empty, AUDIT))  # what the last reading again found
+    audited_at: datetime | None = None
+    journal_head: str = ""  # the end of the audit chain, kept here too: `reconcile audit verify --head`
     where_more: str = "the pair's warehouse, and `reconcile report --json`"
 
 
@@ -163,6 +168,7 @@ def render_html(data: ReportData) -> str:
         unmatched=_unmatched(data),
         changes=_changes(data),
         totals_of_changes=_totals_of_changes(data),
+        audit=_cut(data.audit.sort(pl.col("incident"), descending=True, maintain_order=True)),
         checks=_checks(data),
         rejects=_cut(data.rejects),
         complete=data.complete.sort("side", "object").to_dicts(),
@@ -236,7 +242,7 @@ def _ages(drift: pl.DataFrame, now: datetime) -> pl.DataFrame:
     )
 
 
-ENTITY_NAMES: Final = {"party": "Companies", "person": "People"}
+ENTITY_NAMES: Final = {"party": "Companies", "person": "People", "document": "Invoices"}
 
 
 def _by(frame: pl.DataFrame, *keys: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
@@ -327,9 +333,16 @@ def _changes(data: ReportData) -> list[dict[str, Any]]:
     return groups
 
 
+def _readable_after(row: dict[str, Any], data: ReportData) -> str:
+    if (row["entity"], row["action"]) != ("document", "create"):
+        return wording.readable(row["after"])
+    parts = json.loads(row["after"])
+    return wording.invoice(parts, wording.made_out_to(parts, data.names, data.operations))
+
+
 def _change(row: dict[str, Any], data: ReportData) -> dict[str, Any]:
     before, after = wording.marked(
-        wording.readable(row["before"]), wording.readable(row["after"]), tags=("del", "ins")
+        wording.readable(row["before"]), _readable_after(row, data), tags=("del", "ins")
     )
     return {
         "name": wording.called(data.names, row["record_id"], row["source_id"], row["made_id"]),
@@ -384,6 +397,11 @@ def render_markdown(data: ReportData) -> str:
             _counts(_applied(data), "system", "phase", "outcome"),
         ),
         _table(
+            "## Read again after the last push",
+            ("finding", "incident", "system", "object", "record_id", "unit"),
+            data.audit,
+        ),
+        _table(
             "## Checks that did not pass",
             ("stage", "check", "severity", "broken", "count"),
             data.findings.filter(~pl.col("passed")),
@@ -395,6 +413,7 @@ def render_markdown(data: ReportData) -> str:
         ),
         _table("## Known complete as of", list(COMPLETE), data.complete),
         _table("## Calls", list(CALLS), data.calls),
+        f"Head of the journal: `{_plain(data.journal_head)}`" if data.journal_head else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -449,6 +468,7 @@ def report_tables(data: ReportData) -> dict[str, pl.DataFrame]:
         "report_unmatched": conform(data.unmatched, UNMATCHED),
         "report_review": data.review.select("link_id", "entity", "salesforce_id", "xero_id", "rule", "score"),
         "report_changes": changes,
+        "report_audit": conform(data.audit, AUDIT),
         "report_checks": data.findings.drop("record_ids"),
         "report_rejects": conform(data.rejects, REJECTS),
         "report_calls": conform(data.calls, CALLS),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flows.report import ReportData
     from pipelines.doctor import Finding, Rights
     from pipelines.runs import Applied, Context, Planned, Pulled
+    from pipelines.undo import Wrote
 
 SHOWN = 6  # rows of one group in the short form
 WIDE = 140  # columns where the output is no terminal
@@ -31,6 +32,7 @@ PHASE_TITLES = {
     "settle": "Settle — differences found at first contact",
     "create": "Create — records that one side lacks",
     "change": "Change — what moved since the last agreement",
+    "undo": "Undo — what a run wrote is taken back",
 }
 SIGNS = {"link": "~", "update": "~", "create": "+"}
 COLOURS = {"link": "cyan", "update": "yellow", "create": "green"}
@@ -223,6 +225,8 @@ def _why(row: dict[str, Any], *, everything: bool) -> Text:
 def _what(planned: Planned, row: dict[str, Any]) -> Text:
     from rich.text import Text
 
+    if (row["entity"], row["action"]) == ("document", "create"):
+        return _invoice(planned, row)
     if row["action"] == "create":
         given = {unit: value for unit, value in (opened(row["after"]) or {}).items() if value is not None}
         text = Text()
@@ -239,6 +243,22 @@ def _what(planned: Planned, row: dict[str, Any]) -> Text:
             .append(f"  {row['source_id'] or 'the new record'}", style="dim")
         )
     return changed_text(row["before"], row["after"])
+
+
+def _invoice(planned: Planned, row: dict[str, Any]) -> Text:
+    """Give the invoice in one line, and below it what it is made of."""
+    from rich.text import Text
+
+    from flows import wording
+
+    parts = json.loads(row["after"])
+    who = wording.made_out_to(parts, planned.names, planned.operations)
+    text = Text(wording.invoice(parts, who), style="green")
+    for line in parts["lines"]:
+        discount = f" less {line['discount']}%" if line["discount"] else ""
+        text.append(f"\n  {line['quantity']} x {line['unit_price']}{discount}", style="dim")
+        text.append(f"  {line['description']}  ", style="dim").append(line["amount"], style="green")
+    return text
 
 
 def _text(value: Any) -> str:
@@ -291,11 +311,18 @@ def _line(planned: Planned, row: dict[str, Any]) -> str:
 
 
 def _sum_up(console: Console, planned: Planned) -> None:
+    from flows import wording
+    from reconcile.plan import amounts_made
+
     phases = ", ".join(f"{name} {count}" for name, count in planned.phases().items() if count)
     cost = ", ".join(f"{SYSTEMS[side]} {calls}" for side, calls in planned.cost.items())
     console.print(
         f"\n[bold]{planned.operations.height} operations[/] ({phases}). Calls it will cost: {cost}."
     )
+    amounts = amounts_made(planned.operations)
+    if amounts:
+        told = ", ".join(wording.amount(amount, currency) for currency, amount in amounts.items())
+        console.print(f"Invoices to be made, in all: {told} (without tax where Xero adds it by itself).")
     for reason in planned.beyond_limits:
         console.print(f"[red]Beyond the limits: {reason}. It needs approval of this very hash.[/]")
     console.print(
@@ -311,9 +338,12 @@ def applied(result: Applied, *, as_json: bool) -> None:
                 "outcomes": rows(result.outcomes),
                 "counts": result.counts(),
                 "calls": result.calls,
+                "read_again": {**result.audited.counts(), "findings": rows(result.audited.findings)},
             }
         )
         return
+    from flows import wording
+
     console = _console()
     counts = ", ".join(f"{name} {count}" for name, count in result.counts().items())
     console.print(f"\n[bold]Plan {result.plan[:10]}[/]: {counts or 'nothing was to do'}.")
@@ -324,6 +354,25 @@ def applied(result: Applied, *, as_json: bool) -> None:
                 f"{row['message'] or ''}",
                 markup=True,
             )
+    for row in result.audited.findings.to_dicts():
+        colour, word = ("red", "incident") if row["incident"] else ("yellow", wording.spoken(row["finding"]))
+        console.print(f"  [{colour}]{word}[/] {row['message']}", markup=True)
+
+
+def runs_that_wrote(found: Sequence[Wrote], *, as_json: bool) -> None:
+    """List runs that can be taken back: run_id, started_at, state, plan, counts by outcome."""
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in found])
+        return
+    if not found:
+        click.echo("No run has written anything yet.")
+    for one in found:
+        counts = ", ".join(f"{name} {count}" for name, count in one.counts.items()) or one.state
+        click.echo(f"{one.run_id[:10]}  {one.started_at:%Y-%m-%d %H:%M}  plan {one.plan[:10]}  {counts}")
+    if found:
+        click.echo(
+            f"Take one back: `reconcile undo {found[0].run_id[:10]}` plans it; nothing is written yet."
+        )
 
 
 def pulled(result: Pulled, *, as_json: bool) -> None:
@@ -403,6 +452,27 @@ def _told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key.replace('_', ' ')} {shown}" for key, shown in value.items()) or "none"
     return "none yet" if value is None else str(value)
+
+
+def verdict(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    console = _console()
+    if found["ok"]:
+        console.print(f"{found['journal']} is as it was left: {found['rows']} rows of its chain")
+    else:
+        console.print(f"{found['journal']} is not as it was left: {found['found']}", style="red")
+        console.print("nothing is sent until it is put right, or accepted: `reconcile audit accept`")
+    console.print(f"head {found['head']}; kept {found['kept'] or 'none'}", style="dim")
+
+
+def accepted(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    was = f" ({found['found']})" if found["found"] else ""
+    click.echo(f"accepted: {found['journal']} goes on as it is{was}. Its head is {found['head']}.")
 
 
 def findings(found: Sequence[Finding], *, as_json: bool) -> None:

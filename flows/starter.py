@@ -33,7 +33,7 @@ auth = "client_credentials"      # a custom connection; or "refresh_token"
 client_id = ""
 # client_secret = ""             # better: RECONCILE_XERO__CLIENT_SECRET
 tenant_id = ""                   # the organisation's id; a custom connection may leave it empty
-scopes = "accounting.contacts.read accounting.settings.read"   # to write: accounting.contacts
+scopes = "accounting.contacts.read accounting.settings.read"   # to write: accounting.contacts, accounting.invoices
 
 [journal]
 # url = "postgresql+psycopg://..."   # empty: SQLite in data_dir

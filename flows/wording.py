@@ -7,9 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SIDE_NAMES: Final = {"salesforce": "Salesforce", "xero": "Xero"}
 WHY: Final = {
@@ -34,6 +38,7 @@ OUTCOME_WORDS: Final = {
     "overtaken": "overtaken: the value had moved on",
     "waiting": "not tried yet",
     "unknown": "answer lost: the next run settles it",
+    "asked": "tried several times: a person has to look",
     "planned": "planned",
 }
 PHASE_WORDS: Final = {
@@ -42,6 +47,7 @@ PHASE_WORDS: Final = {
     "settle": "Differences settled",
     "create": "Records made",
     "change": "Changes carried over",
+    "undo": "Taken back",
 }
 PHASES_TO_COME: Final = {
     "link": "Links to write",
@@ -49,8 +55,9 @@ PHASES_TO_COME: Final = {
     "settle": "Differences to settle",
     "create": "Records to make",
     "change": "Changes to carry over",
+    "undo": "To be taken back",
 }
-UNIT_WORDS: Final = {"reference": "link", "record": "new record"}
+UNIT_WORDS: Final = {"reference": "link", "record": "new record", "number": "invoice number"}
 WHY_ALONE: Final = {
     "new": "nothing on the other side looks like it",
     "parent_unlinked": "its company has no counterpart yet",
@@ -94,8 +101,39 @@ def _from_json(value: str) -> str:
     # A whole record, as a create has it: unit by unit.
     if "$from" in parts:
         return "the id of the new record"
+    if is_invoice(parts):
+        return invoice(parts)
     units = ((spoken(unit), readable(_text(part))) for unit, part in parts.items())
     return "; ".join(f"{unit}: {text}" for unit, text in units if text)
+
+
+def is_invoice(parts: Mapping[str, Any]) -> bool:
+    return {"lines", "subtotal", "currency"} <= set(parts)
+
+
+def invoice(parts: Mapping[str, Any], contact: str = "") -> str:
+    """Say what an invoice is, from its canonical form: number, for whom, its day, lines and amount."""
+    named = str(parts["number"] or "numbered by Xero")
+    dated = f"{parts['date']}, due {parts['due']}" if parts["due"] else str(parts["date"])
+    lines = counted(len(parts["lines"]), "line")
+    said = "" if parts["total"] is not None else " without tax"
+    total = parts["total"] if parts["total"] is not None else parts["subtotal"]
+    whom = f" for {contact}" if contact else ""
+    return f"{named}{whom}, {dated}, {lines}, {amount(total, parts['currency'])}{said}, {parts['status'].lower()}"
+
+
+def amount(value: str | Decimal, currency: str) -> str:
+    """Give an amount with its currency, as 1,338.00 GBP."""
+    return f"{Decimal(value):,f} {currency}"
+
+
+def made_out_to(parts: Mapping[str, Any], names: Mapping[str, str], operations: pl.DataFrame) -> str:
+    """Name the contact of an invoice; one that the same plan makes by what it is made of."""
+    contact = parts["contact"]
+    if isinstance(contact, str):
+        return names.get(contact, "")
+    maker = operations.filter(operations["operation_id"] == contact["$from"])["source_id"]
+    return called(names, *maker)
 
 
 def _lines(part: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,10 +68,14 @@ def review_queue(ctx: Context) -> list[dict[str, Any]]:
 
 
 def decide_link(ctx: Context, kind: str, link: str) -> dict[str, Any]:
-    """Accept or refuse a proposed link, by its number in the queue or its id."""
+    """Accept or refuse a proposed link, by its number in the queue or its id; accept one that was refused."""
     queue = review_queue(ctx)
     numbered = {str(number): row for number, row in enumerate(queue, start=1)}
-    row = numbered.get(link) or next((row for row in queue if row["link_id"] == link), None)
+    row: dict[str, Any] | None = numbered.get(link)
+    row = row or next((row for row in queue if row["link_id"] == link), None)
+    if row is None and kind == "accept":
+        refused = links(ctx).filter(pl.col("status") == "refused", pl.col("link_id") == link).to_dicts()
+        row = {**refused[0], "fingerprint": None} if refused else None  # accepted for good
     if row is None:
         raise FixData(
             f"links {kind}: found {link!r}, expected a number from 1 to {len(queue)} or the id of a link in "
@@ -129,7 +134,7 @@ def status(ctx: Context) -> dict[str, Any]:
     return {
         "pair": pair.name,
         "environment": pair.environment,
-        "writes": ctx.journal.writes_enabled(pair.name) or "read-only",
+        "writes": _writes(ctx),
         "last_pull": pulls[0].ended_at.isoformat() if pulls and pulls[0].ended_at else None,
         "known_complete_as_of": {side: at.isoformat() for side, at in last.seen_at.items()} if last else {},
         "last_plan": _plan_status(last),
@@ -139,6 +144,12 @@ def status(ctx: Context) -> dict[str, Any]:
         "tokens_kept": ctx.journal.tokens.durable,
         "journal": ctx.journal.status(),
     }
+
+
+def _writes(ctx: Context) -> str:
+    if ctx.journal.trouble:
+        return f"read-only: the journal is not as it was left ({ctx.journal.trouble})"
+    return ctx.journal.writes_enabled(ctx.settings.pair.name) or "read-only"
 
 
 def _plan_status(last: Planned | None) -> dict[str, Any] | None:
@@ -172,7 +183,42 @@ def doctor(settings_file: Path) -> list[Finding]:
             if ctx.journal.tokens.get(side, "access"):
                 # The token of an earlier run would hide that the credentials no longer work.
                 ctx.journal.tokens.put(side, "access", {})
-        return examine(settings, ctx.clients, None, ctx.mapping)
+        return [_journal(ctx), *examine(settings, ctx.clients, None, ctx.mapping)]
+
+
+def _journal(ctx: Context) -> Finding:
+    from pipelines.doctor import Finding
+
+    verdict = ctx.journal.verify()
+    if verdict.ok:
+        return Finding("journal", "ok", f"{ctx.journal.at}: whole ({verdict.rows} rows of its chain)")
+    return Finding(
+        "journal", "fail", f"{ctx.journal.at}: not as it was left: {verdict.found}",
+        "Put the right journal back, or say with `reconcile audit accept` that this one is to go on.",
+    )  # fmt: skip
+
+
+def audit(ctx: Context, known: str | None = None) -> dict[str, Any]:
+    """Verify the journal: its chain, the head that is kept apart, its tables. known: a head of a report.
+
+    Raises FixData where that is none, JournalDamaged where the journal can't be read.
+    """
+    try:
+        verdict = ctx.journal.verify(known)
+    except ValueError:
+        raise FixData(
+            f"audit verify: --head: found {known!r}, expected a row's number, a colon and 64 hex digits, as "
+            "`reconcile report --json` shows it."
+        ) from None
+    return {"journal": ctx.journal.at, **asdict(verdict)}
+
+
+def accept_audit(ctx: Context) -> dict[str, Any]:
+    """Take the journal as it is: the pair may be written to again. Gives what was found, and the new head."""
+    with ctx.leased():
+        found = ctx.journal.trouble or ctx.journal.verify().found
+        head = ctx.journal.accept(by=getpass.getuser())
+    return {"journal": ctx.journal.at, "found": found, "head": str(head)}
 
 
 def least_rights(settings_file: Path) -> tuple[Rights, Rights]:

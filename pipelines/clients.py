@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, Final, Self
 
-from pipelines.governor import Governor, read_salesforce, read_xero
+import httpx
+
+from pipelines.governor import Breaker, Governor, read_salesforce, read_xero, utc_now
 from pipelines.salesforce.client import SalesforceClient, full_id
 from pipelines.settings import Settings
-from pipelines.tokens import Tokens
+from pipelines.shared import Shared, in_folder, state_folder
+from pipelines.tokens import Tokens, fingerprint
 from pipelines.wire import Wire
 from pipelines.xero.client import XeroClient
 from reconcile.errors import UnexpectedReply
+
+SIDES: Final = ("salesforce", "xero")
+SALESFORCE_CONCURRENT: Final = 5  # its own limit is 25 calls that last longer than 20 s
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,16 @@ class Clients:
         return {side: wire.bytes_in for side, wire in self._wires.items()}
 
     @contextmanager
-    def writing(self, lease: Callable[[], None]) -> Iterator[None]:
-        """Let writes leave while this lasts; `lease` is called before each, and raises when it is lost."""
+    def writing(
+        self, lease: Callable[[], None], last_moment: Callable[[], None] | None = None
+    ) -> Iterator[None]:
+        """Let writes leave while this lasts; `lease` is called before each, and raises when it is lost.
+
+        last_moment: called just before the first byte of a write (see Wire.writing).
+        """
         with ExitStack() as stack:
             for wire in self._wires.values():
-                stack.enter_context(wire.writing(lease))
+                stack.enter_context(wire.writing(lease, last_moment))
             yield
 
     def close(self) -> None:
@@ -67,39 +80,97 @@ class Clients:
 
 
 def open_clients(
-    settings: Settings, tokens: Tokens, *, governors: Mapping[str, Governor] | None = None
+    settings: Settings,
+    tokens: Tokens,
+    *,
+    governors: Mapping[str, Governor] | None = None,
+    shared: Mapping[str, Shared] | None = None,
+    transports: Mapping[str, httpx.BaseTransport] | None = None,
+    now: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Clients:
-    """Make both clients; nothing is called yet."""
-    limits = settings.limits
+    """Make both clients; nothing is called yet.
+
+    shared: by side, what its limits are shared through; null: the files of the connection, for all processes
+    of this machine. transports: by side, what takes the place of sockets.
+    """
     governors = governors or {
-        "salesforce": Governor(
-            "salesforce",
-            read_salesforce,
-            calls_a_minute=None,
-            concurrent=5,
-            day_reserve=limits.salesforce_day_reserve,
-            retries=limits.retries,
-        ),
-        "xero": Governor(
-            "xero",
-            read_xero,
-            calls_a_minute=limits.xero_calls_a_minute,
-            concurrent=limits.xero_concurrent,
-            day_reserve=limits.xero_day_reserve,
-            retries=limits.retries,
-        ),
+        side: govern(
+            settings,
+            side,
+            shared=shared[side] if shared else share(settings, side),
+            now=now,
+            sleep=sleep,
+            monotonic=monotonic,
+        )
+        for side in SIDES
     }
     roots = {
         "salesforce": [settings.salesforce.login_url],
         "xero": [settings.xero.api_url, settings.xero.identity_url],
     }
     wires = {
-        side: Wire(side, urls, governors[side], timeout_s=limits.timeout_s, pair=settings.pair.name)
-        for side, urls in roots.items()
+        side: Wire(
+            side,
+            roots[side],
+            governors[side],
+            timeout_s=settings.limits.timeout_s,
+            pair=settings.pair.name,
+            **_instead_of_sockets(transports, side),
+        )
+        for side in SIDES
     }
     return Clients(
         SalesforceClient(settings, tokens, wires["salesforce"]), XeroClient(settings, tokens, wires["xero"])
     )
+
+
+def _instead_of_sockets(transports: Mapping[str, httpx.BaseTransport] | None, side: str) -> dict[str, Any]:
+    return {"transport": transports[side]} if transports else {}
+
+
+def govern(
+    settings: Settings,
+    side: str,
+    *,
+    shared: Shared,
+    now: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Governor:
+    """Make the governor of one side, with that side's limits."""
+    limits, xero = settings.limits, side == "xero"
+    return Governor(
+        side,
+        read_xero if xero else read_salesforce,
+        calls_a_minute=limits.xero_calls_a_minute if xero else None,
+        app_calls_a_minute=limits.xero_app_calls_a_minute if xero else None,
+        concurrent=limits.xero_concurrent if xero else SALESFORCE_CONCURRENT,
+        day_reserve=limits.xero_day_reserve if xero else limits.salesforce_day_reserve,
+        retries=limits.retries,
+        breaker=Breaker(limits.breaker_failures, limits.breaker_share, limits.breaker_pause_s),
+        shared=shared,
+        now=now,
+        sleep=sleep,
+        monotonic=monotonic,
+    )
+
+
+def share(settings: Settings, side: str) -> Shared:
+    """Give what the processes of this machine share that use the same connection; of whichever pair.
+
+    A connection is an address, an app, and the tenant (Xero) or the user (Salesforce); the limit of an app
+    holds for all its tenants. Raises FixSettings where the folder can't be used.
+    """
+    root = settings.limits.shared_dir or state_folder()
+    if side == "xero":
+        xero = settings.xero
+        app = fingerprint(xero.api_url, xero.client_id)
+        return in_folder(root / f"xero-{fingerprint(app, xero.tenant_id.lower())}", root / f"xero-app-{app}")
+    salesforce = settings.salesforce
+    named = fingerprint(salesforce.login_url, salesforce.client_id, salesforce.username)
+    return in_folder(root / f"salesforce-{named}")
 
 
 def identify(clients: Clients) -> Identity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -37,8 +38,18 @@ def now() -> datetime:
 class Context:
     """One pair, open for work: its settings, journal, clients, warehouse and mapping."""
 
-    def __init__(self, settings: Settings, journal: Journal, clients: Clients, progress: Progress) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        clients: Clients,
+        progress: Progress,
+        *,
+        now: Callable[[], datetime] = now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.settings, self.journal, self.clients, self.progress = settings, journal, clients, progress
+        self.now, self.sleep = now, sleep
         self._lease: Lease | None = None
 
     @cached_property
@@ -61,6 +72,10 @@ class Context:
         return self.settings.pair.data_dir / "plans"
 
     @property
+    def certificates(self) -> Path:
+        return self.settings.pair.data_dir / "certificates"
+
+    @property
     def published(self) -> Path:
         return self.settings.pair.data_dir / "published.duckdb"
 
@@ -79,7 +94,10 @@ class Context:
             yield self._lease
             return
         holder = f"{getpass.getuser()}@{socket.gethostname()} process {os.getpid()}"
-        with self.journal.lease(self.settings.pair.name, holder, self.settings.limits.lease_s) as lease:
+        limits = self.settings.limits
+        with self.journal.lease(
+            self.settings.pair.name, holder, limits.lease_s, wait_s=limits.lease_wait_s
+        ) as lease:
             self._lease = lease
             try:
                 yield lease

@@ -7,54 +7,32 @@ is given its time, the record is read again, and what is still not there was nev
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from pipelines import journal_crash as crash
+from pipelines import protocol
 from pipelines.intents import Ended, Intent, Operation, Request, Verdict
-from pipelines.journal_intents import HorizonPassed, Sent, inside_horizon
-from pipelines.journal_store import utc_now
+from pipelines.journal_intents import Sent
 from pipelines.learning import Learner
 from pipelines.looks import Looks, is_closed, own_id
 from pipelines.outcomes import Outcomes
+from pipelines.protocol import ATTEMPTS, REPEATS, HorizonPassed, Proof, Timing
 from pipelines.salesforce import writer as salesforce_writer
 from pipelines.xero import writer as xero_writer
-from reconcile.errors import LogInAgain, OutcomeUnknown, RetryLater
+from reconcile.errors import LeaseLost, LogInAgain, OutcomeUnknown, Overslept, RetryLater
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pipelines.clients import Clients
     from pipelines.wire import Reply
 
 WRITERS: Final = {"salesforce": salesforce_writer, "xero": xero_writer}
-KEY_LIVES_S: Final = 360.0  # Xero keeps a key for six minutes from the first call
-SKEW_S: Final = 30.0
-REPEATS: Final = 3  # of the same bytes under the same key
+MARKS: Final = 3  # of one sending, where the process sleeps between the mark and the bytes
+SLEEPS: Final = 3  # for one look, where the clock does not go on as it should
 OTHER: Final = "it holds neither what was sent nor what the plan saw"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The clock, and how long a vendor may take to apply what we gave up on (an assumption: none says)."""
-
-    late_application_s: float
-    now: Callable[[], datetime] = utc_now
-    sleep: Callable[[float], None] = time.sleep
-
-    @property
-    def horizon_s(self) -> float:
-        """How long after its first sending a key may be used again, so that it lives to the last of it."""
-        return KEY_LIVES_S - self.late_application_s - SKEW_S
-
-    def still_due_s(self, sent: Sent, asked_at: datetime) -> float:
-        """How long the vendor may still take to apply what was sent, as of a look that began then."""
-        if sent.last_sent_at is None:
-            return 0.0
-        longest = self.late_application_s
-        # A clock that went backwards proves nothing: then all of the time is due.
-        return min(max((sent.last_sent_at - asked_at).total_seconds() + longest, 0.0), longest)
 
 
 @dataclass
@@ -65,6 +43,7 @@ class Tries:
     apart: set[str] = field(default_factory=set)  # refused together with others of their record
     lots: dict[str, str] = field(default_factory=dict)  # refused together with others of their request
     doubted: set[str] = field(default_factory=set)  # to be read by itself before it is sent again
+    unheard: set[str] = field(default_factory=set)  # sent, and nothing told of it, not even a look
     stopped: dict[str, str] = field(default_factory=dict)  # side -> why nothing more is sent there
     refused_login: LogInAgain | None = None
 
@@ -74,13 +53,21 @@ class Tries:
         if isinstance(error, LogInAgain):
             self.refused_login = error
 
-    def again(self, intents: Iterable[Intent]) -> list[Operation]:
+    def again(self, intents: Iterable[Intent], *, unheard: bool = False) -> list[Operation]:
         """Count an attempt at these intents; gives their operations for the next one."""
         found = [one for intent in intents for one in intent.operations]
+        which = {one.operation_id for one in found}
+        self.unheard = self.unheard | which if unheard else self.unheard - which
         for one in found:
             self.attempts[one.operation_id] = self.attempts.get(one.operation_id, 0) + 1
             self.doubted.add(one.operation_id)
         return found
+
+    def tired(self, operations: Iterable[Operation]) -> tuple[list[Operation], list[Operation]]:
+        """Give those that were tried often enough: what a person has to look at, and what may wait."""
+        done = [one for one in operations if self.attempts.get(one.operation_id, 0) >= ATTEMPTS]
+        asked = [one for one in done if one.operation_id in self.unheard]
+        return asked, [one for one in done if one.operation_id not in self.unheard]
 
 
 class Delivery:
@@ -95,17 +82,22 @@ class Delivery:
         timing: Timing,
         run_id: str,
     ) -> None:
+        self.outcomes, self.learner, self.looks = outcomes, learner, looks
         self._clients, self._outcomes, self._learner = clients, outcomes, learner
         self._looks, self._timing, self._run_id = looks, timing, run_id
         self._intents, self._lease = outcomes.journal.intents, outcomes.lease
         self._deferred: list[tuple[Sent, tuple[Intent, ...]]] = []
+        self._marked_at = timing.now()
         self.tries = Tries()
-        self.made: dict[tuple[str, str], list[Intent]] = {}  # new records, by side and object
 
     # -- sending
 
     def deliver(self, request: Request) -> list[Operation]:
         """Make a request durable, send it, and learn from the answer."""
+        protocol.check_planned(request, self._outcomes.planned)
+        request = replace(request, intents=tuple(self._looks.timed(one) for one in request.intents))
+        if request.system == "salesforce":
+            request = salesforce_writer.guarded(request, self._clients.salesforce.root, self._looks.stamp)
         sent = self._intents.begin(
             request, plan_hash=self._outcomes.plan_hash, run_id=self._run_id, fence=self._lease
         )
@@ -115,26 +107,24 @@ class Delivery:
         try:
             reply = self._transmit(sent)
         except HorizonPassed:
-            return self._settle(sent, live, repeats=REPEATS)
+            # A mark of this very sending may stand in the journal (a limit, a sleep): it is the last one.
+            self._intents.unknown(sent, burnt=False, fence=self._lease)
+            return self._settle(self._intents.kept(sent), live, repeats=REPEATS)
         except OutcomeUnknown:
             self._intents.unknown(sent, burnt=False, fence=self._lease)
-            return self._settle(self._as_kept(sent), live, repeats=repeats)
+            return self._settle(self._intents.kept(sent), live, repeats=repeats)
         except (RetryLater, LogInAgain) as error:
             return self._not_carried_out(sent, live, error)
-        verdicts = WRITERS[sent.request.system].read(sent.request, reply.status, reply.body)
+        verdicts: Sequence[Verdict] = WRITERS[sent.request.system].read(
+            sent.request, reply.status, reply.body
+        )
         told = {one.intent_id: verdict for one, verdict in zip(sent.request.intents, verdicts, strict=True)}
         heard = [(one, told[one.intent_id]) for one in live]
-        return self._heed(self._as_kept(sent), self._proven(heard), reply.status, repeats)
+        return self._heed(self._intents.kept(sent), self._proven(heard), reply.status, repeats)
 
     def _transmit(self, sent: Sent) -> Reply:
         request = sent.request
-        # Salesforce keeps no key: what is sent twice there was refused the first time.
-        horizon_s = self._timing.horizon_s if sent.idempotency_key else float("inf")
-
-        def leaving() -> None:
-            self._intents.leaving(sent, request.body, horizon_s=horizon_s, fence=self._lease)
-
-        with self._clients.writing(leaving):
+        with self._clients.writing(lambda: self._mark(sent), lambda: self._last_moment(request.system)):
             crash.point()
             if request.system == "xero":
                 reply = self._clients.xero.send(
@@ -149,9 +139,26 @@ class Delivery:
             crash.point()
         return reply
 
-    def _as_kept(self, sent: Sent) -> Sent:
-        """Give the request as the journal has it now: when it left, how often, whether its key is burnt."""
-        return next((one for one in self._intents.live() if one.request_id == sent.request_id), sent)
+    def _mark(self, sent: Sent) -> None:
+        """Keep that the bytes leave now. A process that slept meanwhile keeps it again."""
+        # Salesforce keeps no key: what is sent twice there was refused the first time.
+        horizon_s = self._timing.horizon_s if sent.idempotency_key else float("inf")
+        for _ in range(MARKS):
+            self._marked_at = self._timing.now()
+            self._intents.leaving(sent, sent.request.body, horizon_s=horizon_s, fence=self._lease)
+            if protocol.is_awake(self._marked_at, self._timing.now()):
+                return
+
+    def _last_moment(self, side: str) -> None:
+        """See, before the first byte, that it is still the moment that was kept.
+
+        A process that was stopped since (SIGSTOP, a machine that slept) may have lost its lease: another one
+        may be at work, and may have looked for what would leave now.
+        """
+        if not self._lease.in_time():
+            raise LeaseLost(pair=self._lease.pair)
+        if not protocol.is_awake(self._marked_at, self._timing.now()):
+            raise Overslept(side=side)
 
     def _not_carried_out(
         self, sent: Sent, live: Sequence[Intent], error: RetryLater | LogInAgain
@@ -162,7 +169,7 @@ class Delivery:
             self._intents.unknown(sent, burnt=False, fence=self._lease)
             self._outcomes.stay_unknown(live)
             return []
-        self._outcomes.close(sent, [(one, ()) for one in live], not_sent=True)
+        self._outcomes.close(sent, [(one, ()) for one in live], proof=Proof("not_sent"))
         return [one for intent in live for one in intent.operations]
 
     # -- heeding
@@ -199,25 +206,41 @@ class Delivery:
     def _heed(
         self, sent: Sent, told: Sequence[tuple[Intent, Verdict]], status: int, repeats: int
     ) -> list[Operation]:
+        told = self._looked_up(told)
         if all(verdict.kind == "unknown" for _, verdict in told):
             burnt = sent.request.system == "xero" and xero_writer.keeps_failure(status)
             self._intents.unknown(sent, burnt=burnt, fence=self._lease, status=status)
-            return self._settle(self._as_kept(sent), [one for one, _ in told], repeats=repeats)
+            return self._settle(self._intents.kept(sent), [one for one, _ in told], repeats=repeats)
         ended, again = self._decided(sent, told)
-        self._outcomes.close(sent, ended, status=status)
+        self._outcomes.close(sent, ended, status=status, proof=Proof("refused"))
         unknown = [one for one, verdict in told if verdict.kind == "unknown"]
         if unknown:
-            again += self._settle(self._as_kept(sent), unknown, repeats=REPEATS)
+            again += self._settle(self._intents.kept(sent), unknown, repeats=REPEATS)
         return again
+
+    def _looked_up(self, told: Sequence[tuple[Intent, Verdict]]) -> Sequence[tuple[Intent, Verdict]]:
+        """Read the records that are there already; where they can't be read, it is unknown whose they are."""
+        found = [one for one, verdict in told if verdict.kind == "exists"]
+        try:
+            if found:
+                self._looks.fetch(found)
+        except (RetryLater, LogInAgain) as error:
+            return [
+                (
+                    one,
+                    replace(verdict, kind="unknown", message=str(error))
+                    if verdict.kind == "exists"
+                    else verdict,
+                )
+                for one, verdict in told
+            ]
+        return told
 
     def _decided(
         self, sent: Sent, told: Sequence[tuple[Intent, Verdict]]
     ) -> tuple[list[tuple[Intent, Sequence[Ended]]], list[Operation]]:
         """Give how intents ended by the verdicts of a reply, and the operations for a new attempt."""
         self._part_in_halves(sent, [one for one, verdict in told if verdict.kind == "apart"])
-        found = [one for one, verdict in told if verdict.kind == "exists"]
-        if found:
-            self._looks.fetch(found)
         ended = self._confirmed([pair for pair in told if pair[1].kind == "confirmed"])
         again: list[Operation] = []
         for intent, verdict in told:
@@ -229,9 +252,10 @@ class Delivery:
         return ended, again
 
     def _confirmed(self, told: Sequence[tuple[Intent, Verdict]]) -> list[tuple[Intent, Sequence[Ended]]]:
-        for intent, _ in told:
-            if intent.action == "create":
-                self.made.setdefault((intent.system, intent.object), []).append(intent)
+        for intent, verdict in told:
+            if intent.system == "xero" and intent.action == "create" and verdict.body and verdict.record_id:
+                # Others refer to what Xero made of it: its number, its status.
+                self._looks.keep(intent.system, intent.object, verdict.record_id, verdict.body)
         learned = self._learner.confirmed([(one, v.body, v.record_id or "") for one, v in told])
         return [(intent, some) for (intent, _), some in zip(told, learned, strict=True)]
 
@@ -268,8 +292,10 @@ class Delivery:
 
     def settle_earlier(self, sent: Sent, *, look_only: bool) -> None:
         """Settle a request that an earlier run left. What never arrived ends as waiting."""
+        if sent.state == "sending" and sent.sends > 0:
+            self._intents.unknown(sent, burnt=False, fence=self._lease)
         if sent.sends == 0:  # its sending is kept before the first byte leaves
-            again = self._never_written(sent, sent.live)
+            again = self._never_written(sent, sent.live, self._timing.now())
         else:
             again = self._settle(sent, sent.live, repeats=0, look_only=look_only)
         if not look_only:
@@ -278,31 +304,33 @@ class Delivery:
         self._outcomes.stay_unknown(one for _, live in self._deferred for one in live)
 
     def settle_deferred(self, say: Callable[[str], None] = lambda _: None) -> list[Operation]:
-        """Give the vendors their time, and look again: what is not there now was never written."""
-        waiting = self._deferred
-        self._deferred = []
-        if not waiting:
-            return []
-        now = self._timing.now()
-        due_s = max(self._timing.still_due_s(sent, now) for sent, _ in waiting)
-        say(f"waiting {due_s:.0f} s for what may still be applied")
-        self._timing.sleep(due_s)
+        """Give the vendors their time, and look again: what is not there now was never written.
+
+        Where the clock does not go on as it should, that time can't be known to be over: it stays unknown.
+        """
         again: list[Operation] = []
-        for sent, live in waiting:
-            again += self._settle(sent, live, repeats=REPEATS, waited=True)
+        for _ in range(SLEEPS):
+            waiting = self._deferred
+            self._deferred = []
+            if not waiting:
+                break
+            now = self._timing.now()
+            due_s = max(self._timing.still_due_s(sent, now) for sent, _ in waiting)
+            say(f"waiting {due_s:.0f} s for what may still be applied")
+            self._timing.sleep(due_s)
+            for sent, live in waiting:
+                again += self._settle(sent, live, repeats=REPEATS)
         return again
 
+    def leave_unsettled(self) -> None:
+        """What could not be settled in this run is for the next one."""
+        self._outcomes.stay_unknown(one for _, live in self._deferred for one in live)
+
     def _settle(
-        self,
-        sent: Sent,
-        live: Sequence[Intent],
-        *,
-        repeats: int,
-        look_only: bool = False,
-        waited: bool = False,
+        self, sent: Sent, live: Sequence[Intent], *, repeats: int, look_only: bool = False
     ) -> list[Operation]:
         """Find out what became of these intents of a request."""
-        asked_at = self._timing.now()
+        looked_at = self._timing.now()
         try:
             self._looks.fetch(live)
         except (RetryLater, LogInAgain) as error:
@@ -314,26 +342,29 @@ class Delivery:
         left = [*as_before, *lost]
         if not left:
             return []
-        # The bytes write all intents of the request: none may have ended, none may hold something else.
-        whole = len(left) == len(sent.request.intents) and not lost
-        if whole and self._may_repeat(sent) and repeats < REPEATS and not look_only:
+        step = protocol.after_look(
+            sent,
+            # The bytes write all intents of the request: none may have ended, none may hold something else.
+            whole=len(left) == len(sent.request.intents) and not lost,
+            repeats=repeats,
+            look_only=look_only,
+            looked_at=looked_at,
+            timing=self._timing,
+        )
+        if step == "repeat":
             self._timing.sleep(0.5 * 2**repeats if repeats else 0.0)
             return self._send(sent, left, repeats=repeats + 1)
-        if not waited and self._timing.still_due_s(sent, asked_at) > 0:
+        if step == "wait":
             self._deferred.append((sent, tuple(left)))
             return []
         over = [(one, [Ended(op, "overtaken", message=OTHER) for op in one.operations]) for one in lost]
         self._outcomes.close(sent, over)
-        return self._never_written(sent, as_before)
+        return self._never_written(sent, as_before, looked_at)
 
-    def _may_repeat(self, sent: Sent) -> bool:
-        if not sent.idempotency_key or sent.burnt or sent.first_sent_at is None:
-            return False
-        return inside_horizon(sent.first_sent_at, self._timing.now(), self._timing.horizon_s)
-
-    def _never_written(self, sent: Sent, intents: Sequence[Intent]) -> list[Operation]:
-        self._outcomes.close(sent, [(one, ()) for one in intents])
-        return self.tries.again(intents)
+    def _never_written(self, sent: Sent, intents: Sequence[Intent], looked_at: datetime) -> list[Operation]:
+        proof = Proof("absent", looked_at, self._timing.late_application_s)
+        self._outcomes.close(sent, [(one, ()) for one in intents], proof=proof)
+        return self.tries.again(intents, unheard=True)
 
     def _sorted_by_look(
         self, live: Sequence[Intent]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Literal
 from xml.sax.saxutils import escape
 
 from pipelines.clients import Clients
 from pipelines.governor import Governor
-from pipelines.salesforce.source import LEFT_OUT, NEEDED, OBJECTS
+from pipelines.salesforce.source import LEFT_OUT, MERGED, NEEDED, OBJECTS
 from pipelines.settings import Settings
 from reconcile.errors import ReconcileError
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from pipelines.xero.client import XeroClient
+    from reconcile.mapped import DocumentMapping
     from reconcile.mapping import Mapping as FieldMapping
 
 State = Literal["ok", "warn", "fail"]
@@ -27,6 +30,7 @@ XERO_WRITER: Final = ("accounting.contacts", "accounting.settings.read")
 BROAD: Final = {
     "accounting.contacts.read": "accounting.contacts",
     "accounting.settings.read": "accounting.settings",
+    "accounting.invoices.read": "accounting.invoices",
 }
 
 
@@ -62,7 +66,7 @@ def examine(
     """
     findings = list(_settings(settings))
     findings += _guarded("salesforce login", lambda: _salesforce(settings, clients, fields, mapping))
-    findings += _guarded("xero login", lambda: _xero(settings, clients))
+    findings += _guarded("xero login", lambda: _xero(settings, clients, mapping))
     findings += _clock("salesforce", clients.salesforce.wire.skew_s)
     findings += _clock("xero", clients.xero.wire.skew_s)
     findings += _limits("salesforce", clients.salesforce.wire.governor)
@@ -137,7 +141,8 @@ def _salesforce(
     yield Finding("salesforce login", "ok", f"{settings.salesforce.auth} at {settings.salesforce.login_url}")
     yield from _guarded("salesforce API version", lambda: _version(settings, client.versions()))
     yield from _guarded("salesforce organisation", lambda: _org(settings, client.org()))
-    for name in OBJECTS:
+    invoice = mapping.invoice if mapping is not None else None
+    for name in (*OBJECTS, *(invoice.fields("salesforce") if invoice else ())):
         yield from _guarded(f"salesforce {name}", lambda name=name: _object(clients, name, fields, mapping))
 
 
@@ -169,7 +174,8 @@ def _object(
 ) -> Iterator[Finding]:
     described = clients.salesforce.describe(name)
     seen = {field["name"]: field for field in described["fields"]}
-    hidden = sorted(set(NEEDED) - seen.keys())
+    wanted = set(NEEDED) if name in MERGED else set(NEEDED) - {"MasterRecordId"}
+    hidden = sorted(wanted - seen.keys())
     yield _verdict(
         f"salesforce {name}: system fields", hidden, "can't be read: ", "all readable",
         "Give the user read access to the object.",
@@ -202,12 +208,27 @@ def _mapped_fields(
         f"salesforce {name}: fields that the mapping writes", locked, "read-only for this user: ", "all writable",
         "Needed by the writer only: grant edit access to them (the permission set below does).", worst="warn",
     )  # fmt: skip
+    yield from _stages(name, seen, mapping)
     reference = seen.get("ExternalID__c")
     if reference is not None and not (reference.get("externalId") and reference.get("unique")):
         yield Finding(
             f"salesforce {name}: ExternalID__c", "fail", "is not an external id, or not unique",
             "Set both on the field: creating without twins rests on it.",
         )  # fmt: skip
+
+
+def _stages(name: str, seen: Mapping[str, Mapping[str, Any]], mapping: FieldMapping) -> Iterator[Finding]:
+    """Hold the mapped stages against those of the org: with a wrong name no deal is ever won."""
+    invoice = mapping.invoice
+    if invoice is None or invoice.salesforce != name or invoice.stages is None:
+        return
+    known = [str(one.get("value")) for one in seen.get("StageName", {}).get("picklistValues") or ()]
+    wrong = [stage for stage in invoice.stages if stage not in known]
+    near = [other for stage in wrong for other in get_close_matches(stage, known, n=1)]
+    yield _verdict(
+        f"salesforce {name}: stages of the mapping", wrong, "not in the org: ", "all there",
+        "Correct documents.invoice.salesforce.stages in the mapping" + (f"; near: {', '.join(near)}." if near else "."),
+    )  # fmt: skip
 
 
 def _gone_since_sweep(
@@ -235,14 +256,34 @@ def _verdict(
 # --- Xero --------------------------------------------------------------------------------------------
 
 
-def _xero(settings: Settings, clients: Clients) -> Iterator[Finding]:
+def _xero(settings: Settings, clients: Clients, mapping: FieldMapping | None) -> Iterator[Finding]:
     client = clients.xero
     client.auth.access_token()
     yield Finding("xero login", "ok", f"{settings.xero.auth} at {settings.xero.identity_url}")
     yield from _guarded("xero tenant", lambda: _tenant(settings, client.connections()))
     yield from _guarded("xero organisation", lambda: _organisation(client.organisation()))
     yield from _guarded("xero contacts", lambda: _contacts(clients))
-    yield _scopes(client.auth.granted_scopes())
+    if mapping is not None and mapping.invoice is not None:
+        invoice = mapping.invoice
+        yield from _guarded("xero codes of the mapping", lambda: _codes(client, invoice))
+    yield _scopes(client.auth.granted_scopes(), mapping)
+
+
+def _codes(client: XeroClient, invoice: DocumentMapping) -> Iterator[Finding]:
+    """Hold the account and the tax of invoices against the organisation's own."""
+    asked = (("account", "Account", "Code", invoice.account), ("tax", "TaxRate", "TaxType", invoice.tax))
+    for what, object_name, field, code in asked:
+        if code is None:
+            continue
+        rows = [row.body for page in client.pages(object_name) for row in page.rows]
+        known = {str(row.get(field)): str(row.get("Status") or "ACTIVE") for row in rows if row.get(field)}
+        status = known.get(code, "not in Xero")
+        near = get_close_matches(code, known, n=3, cutoff=0.4)
+        yield _verdict(
+            f"xero {what} of the mapping", [] if status == "ACTIVE" else [f"{code}: {status.lower()}"], "",
+            f"{code} is there", f"Correct documents.invoice.lines.{what} in the mapping"
+            + (f"; near it: {', '.join(near)}." if near else "."),
+        )  # fmt: skip
 
 
 def _tenant(settings: Settings, connections: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -276,29 +317,36 @@ def _organisation(organisation: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _contacts(clients: Clients) -> Iterator[Finding]:
-    page = clients.xero.contacts(page=1, page_size=1)
+    page = clients.xero.page("Contact", size=1)
     found = f"readable ({page.total} in all)" if page.total is not None else "readable"
     yield Finding("xero contacts", "ok", found)
 
 
-def _scopes(granted: frozenset[str]) -> Finding:
+def _scopes(granted: frozenset[str], mapping: FieldMapping | None) -> Finding:
     if not granted:
         return Finding("xero scopes", "warn", "the login did not say which it granted", "")
 
     def lacking(wanted: tuple[str, ...]) -> list[str]:
         return [scope for scope in wanted if scope not in granted and BROAD.get(scope) not in granted]
 
-    if missing := lacking(XERO_READER):
+    if missing := lacking(_xero_scopes(mapping, "reader")):
         return Finding(
             "xero scopes", "fail", f"missing: {', '.join(missing)}",
             "Add them to the app and to xero.scopes, and connect again.",
         )  # fmt: skip
-    if missing := lacking(XERO_WRITER):
+    if missing := lacking(_xero_scopes(mapping, "writer")):
         return Finding(
             "xero scopes", "warn", f"enough to read; to write it lacks {', '.join(missing)}",
             "Add them to the app and to xero.scopes when writes are to be enabled.",
         )  # fmt: skip
-    return Finding("xero scopes", "ok", "enough to read and write contacts")
+    return Finding("xero scopes", "ok", "enough to read and write what the mapping names")
+
+
+def _xero_scopes(mapping: FieldMapping | None, role: Literal["reader", "writer"]) -> tuple[str, ...]:
+    invoices = mapping is not None and mapping.invoice is not None
+    if role == "reader":
+        return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []))
+    return (*XERO_WRITER, *(["accounting.invoices"] if invoices else []))
 
 
 # --- Both --------------------------------------------------------------------------------------------
@@ -356,6 +404,8 @@ def _writable(mapping: FieldMapping) -> dict[str, set[str]]:
             fields.update(unit.leaves("salesforce") if unit.receives("salesforce") else ())
         fields.update(projection.salesforce for projection in entity.projections)
         fields.update({entity.salesforce.reference} if entity.salesforce.reference else ())
+    if mapping.invoice is not None:
+        wanted.setdefault(mapping.invoice.salesforce, set()).update(mapping.invoice.link.fields.values())
     return wanted
 
 
@@ -384,7 +434,7 @@ def _rights(
     edited = writable if role == "writer" else {}
     return Rights(
         role=role,
-        xero_scopes=XERO_WRITER if role == "writer" else XERO_READER,
+        xero_scopes=_xero_scopes(mapping, role),
         salesforce_user=("API Enabled",),
         salesforce_objects=objects,
         salesforce_fields=fields,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("record_id", "modified_at", "deleted", "row_hash", "body")
 TRIES: Final = 3  # a list that moves while it is read is read again
+# Gives a row's modified time (null where the vendor tells none), and whether it is a tombstone.
+Reading = Callable[[Row], tuple[datetime | None, bool]]
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Collected:
     place: dict[str, int] = field(default_factory=dict)
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: _values() for name in COLUMNS})
 
-    def add(self, page: Page, read: Callable[[Row], tuple[datetime, bool]], volatile: frozenset[str]) -> None:
-        """Take a page; `read` gives a row's modified time and whether it is a tombstone."""
+    def add(self, page: Page, read: Reading, volatile: frozenset[str]) -> None:
+        """Take a page."""
         self.pages += 1
         self.total = page.total
         self.complete_as_of = self.complete_as_of or page.server_time
@@ -79,9 +81,7 @@ def _values() -> list[Any]:
     return []
 
 
-def collect(
-    pages: Iterable[Page], read: Callable[[Row], tuple[datetime, bool]], volatile: frozenset[str]
-) -> Collected:
+def collect(pages: Iterable[Page], read: Reading, volatile: frozenset[str]) -> Collected:
     """Read all pages into columns."""
     collected = Collected()
     for page in pages:

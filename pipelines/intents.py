@@ -5,13 +5,16 @@ Pure: what was sent and answered is the journal's, how it is sent the push's.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from reconcile.bodies import dumps, merge_pieces
+from reconcile.bodies import dumps, loads, merge_pieces
+from reconcile.errors import Incident
+
+if TYPE_CHECKING:
+    from reconcile.mapping import Mapping as RecordMapping
 
 PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and this
 SIDES: Final = ("salesforce", "xero")
@@ -31,6 +34,7 @@ class Operation:
     record_id: str | None = None
     source_id: str | None = None
     link_id: str | None = None
+    after: str | None = None  # of an invoice: what it must amount to
     native_before: str | None = None
     native_after: str | None = None
     source_native: str | None = None
@@ -58,6 +62,11 @@ class Operation:
         """A link, a new record, or the first name of a person whom Xero only holds inside a contact."""
         return self.action in ("link", "create") or self.phase == "create"
 
+    @property
+    def ends_link(self) -> bool:
+        """An id that is taken out again: the records are linked no more."""
+        return self.phase == "undo" and self.unit == "reference"
+
 
 @dataclass(frozen=True)
 class Intent:
@@ -74,6 +83,8 @@ class Intent:
     body: dict[str, Any]
     operations: tuple[Operation, ...]
     attempt: int = 1
+    # When its record was last looked at before it left: by our clock, by theirs, and the record's stamp then.
+    look: Mapping[str, str | None] | None = None
 
     @property
     def business_key(self) -> str:
@@ -82,7 +93,7 @@ class Intent:
 
     def content(self) -> str:
         """Give what the journal keeps of it, as JSON."""
-        kept = {"key_field": self.key_field, "body": self.body}
+        kept = {"key_field": self.key_field, "body": self.body, "look": self.look}
         return dumps({**kept, "operations": [asdict(operation) for operation in self.operations]})
 
 
@@ -118,25 +129,52 @@ def vendor_id(record_id: str) -> str:
     return record_id.removesuffix(PRIMARY)
 
 
-def resolve(operation: Operation, new_ids: Mapping[str, str]) -> Operation:
-    """Put the ids of records made meanwhile into the body that refers to their operations.
+FieldOf = Callable[[str, str], Any]  # (operation, field) -> what the record that it made holds there
 
-    Raises KeyError where such a record was not made.
+
+def not_known(operation_id: str, name: str) -> Any:
+    """Know no field of any record."""
+    raise KeyError(operation_id, name)
+
+
+def resolve(operation: Operation, new_ids: Mapping[str, str], field_of: FieldOf = not_known) -> Operation:
+    """Put into a body what refers to records made meanwhile: {"$from": operation}, its id.
+
+    With "field" it is that field of the record; "prefix" and "suffix" stand around it.
+    Raises KeyError where such a record was not made, or does not tell the field.
     """
     if operation.native_after is None or '"$from"' not in operation.native_after:
         return operation
-    body = _filled(json.loads(operation.native_after), new_ids)
+    body = _filled(loads(operation.native_after), new_ids, field_of)
     return replace(operation, native_after=dumps(body))
 
 
-def _filled(value: Any, new_ids: Mapping[str, str]) -> Any:
+def _filled(value: Any, new_ids: Mapping[str, str], field_of: FieldOf) -> Any:
     if isinstance(value, dict) and "$from" in value:
-        return new_ids[value["$from"]] + value.get("suffix", "")
+        return _referred(value, new_ids, field_of)
     if isinstance(value, dict):
-        return {name: _filled(inner, new_ids) for name, inner in value.items()}
+        return {name: _filled(inner, new_ids, field_of) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, new_ids) for inner in value]
+        return [_filled(inner, new_ids, field_of) for inner in value]
     return value
+
+
+def _referred(place: Mapping[str, str], new_ids: Mapping[str, str], field_of: FieldOf) -> Any:
+    name = place.get("field")
+    found = field_of(place["$from"], name) if name else new_ids[place["$from"]]
+    around = place.get("prefix", ""), place.get("suffix", "")
+    return f"{around[0]}{found}{around[1]}" if any(around) else found
+
+
+def key_fields(mapping: RecordMapping) -> dict[tuple[str, str], str | None]:
+    """Give (entity, side) -> the field by which a new record is found again: the other side's id, or a number."""
+    found = {
+        (name, side): entity.side(side).reference
+        for name, entity in mapping.entities.items()
+        for side in SIDES
+    }
+    invoice = mapping.invoice
+    return found | ({("document", "xero"): invoice.number.key_field} if invoice else {})
 
 
 def group(
@@ -176,10 +214,20 @@ def _intent(
 ) -> Intent:
     first = operations[0]
     key_field = key_fields.get((first.entity, first.system))
-    body = merge_pieces(operation.native_after or "{}" for operation in operations)
     creates = first.action == "create"
+    body = (
+        loads(first.native_after or "{}")  # amounts keep their digits
+        if creates
+        else merge_pieces(operation.native_after or "{}" for operation in operations)
+    )
+    # Without it nothing could tell later that the new record is ours.
+    if creates and first.entity == "document" and not (key_field and body.get(key_field)):
+        raise Incident(
+            f"{first.system}: a new {first.object} for {first.source_id} carries no number or reference of ours; "
+            "nothing of it was sent. Report this."
+        )
     if creates and key_field and not body.get(key_field):
-        body[key_field] = first.source_id  # without it nothing could tell later that it is ours
+        body[key_field] = first.source_id
     return Intent(
         intent_id=intent_id,
         system=first.system,

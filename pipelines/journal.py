@@ -15,12 +15,13 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 import polars as pl
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select
 
 from pipelines import journal_knowledge as knowledge
+from pipelines.journal_chain import chain_end
 from pipelines.journal_intents import Intents
 from pipelines.journal_lease import Lease
-from pipelines.journal_store import Fence, Store, Verdict, dumps, moment, stamp, upsert, utc_now
+from pipelines.journal_store import Fence, Store, Verdict, dumps, moment, stamp, utc_now
 from pipelines.journal_tables import LIVE, dead_letters, intents, outcomes, plans, requests, runs, tokens
 from pipelines.settings import Settings
 from reconcile.errors import NeedsApproval, WrongPair
@@ -89,14 +90,18 @@ class RunRow:
 
 def open_journal(settings: Settings) -> Journal:
     """Open the journal of a pair; makes it when there is none."""
-    return Journal(settings.journal_url, settings.journal.key.get_secret_value())
+    head = settings.pair.data_dir / "journal.head"
+    return Journal(settings.journal_url, settings.journal.key.get_secret_value(), head=head)
 
 
 class Journal(Store):
     """One pair's journal."""
 
-    def __init__(self, url: str, key: str = "", *, now: Callable[[], datetime] = utc_now) -> None:
-        super().__init__(url, key, now=now)
+    def __init__(
+        self, url: str, key: str = "", *, now: Callable[[], datetime] = utc_now, **options: Any
+    ) -> None:
+        """Options: as Store has them."""
+        super().__init__(url, key, now=now, **options)
         self.tokens = TokenStore(self)
         self.intents = Intents(self)
 
@@ -120,6 +125,7 @@ class Journal(Store):
         """Keep who the systems were when they were first met: nobody else's rows may join theirs."""
         with self.write() as con:
             self.put_meta(con, "identity", dumps(dict(identity)))
+            self.log(con, "identified", {name: identity.get(name) for name in PINNED})
 
     def bind(self, pair: str) -> None:
         """Make the journal that of one pair.
@@ -130,6 +136,7 @@ class Journal(Store):
         if known is None:
             with self.write() as con:
                 self.put_meta(con, "pair", pair)
+                self.log(con, "bound", {"pair": pair})
         elif known != pair:
             raise WrongPair(
                 f"{self.at}: it belongs to the pair {known!r}, and the settings name {pair!r}. Nothing was read or "
@@ -173,9 +180,9 @@ class Journal(Store):
         """Give the environment that the pair may write to; None where it is read-only."""
         return json.loads(self.get_meta("writes_enabled") or "{}").get(pair)
 
-    def lease(self, pair: str, holder: str, seconds: float) -> Lease:
-        """Give the right to work on the pair, as a context. Entering raises LeaseHeld."""
-        return Lease(self, pair, holder, seconds)
+    def lease(self, pair: str, holder: str, seconds: float, *, wait_s: float = 0) -> Lease:
+        """Give the right to work on the pair, as a context. Entering raises LeaseHeld, after waiting so long."""
+        return Lease(self, pair, holder, seconds, wait_s=wait_s)
 
     # -- what is known
 
@@ -190,6 +197,10 @@ class Journal(Store):
     def bases(self) -> pl.DataFrame:
         """Give the BASES: one row a link, side and unit."""
         return conform(knowledge.read_bases(self), BASES)
+
+    def bases_of(self, link_ids: Sequence[str]) -> pl.DataFrame:
+        """Give the BASES of these links."""
+        return conform(knowledge.read_bases_of(self, link_ids), BASES)
 
     def bases_since(self, sequence: int) -> pl.DataFrame:
         """Give BASES with sequence, of the links changed after it; all units of each."""
@@ -290,21 +301,14 @@ class Journal(Store):
         with self.write() as con:
             known = con.execute(select(plans.c.state).where(plans.c.plan_hash == plan_hash)).scalar()
             others = plans.c.state.in_(WAITING_STATES) & (plans.c.plan_hash != plan_hash)
-            con.execute(update(plans).where(others).values(state="superseded", updated_at=now))
+            self.change(con, plans, others, state="superseded", updated_at=now)
+            values = {"manifest": dumps(dict(manifest)), "updated_at": now}
             if known is None:
-                values = {"state": state, "created_at": now}
-                con.execute(
-                    insert(plans).values(
-                        plan_hash=plan_hash, manifest=dumps(dict(manifest)), updated_at=now, **values
-                    )
-                )
+                row = {"plan_hash": plan_hash, "state": state, "created_at": now, **values}
+                self.add(con, plans, [row])
             else:
                 kept = state if known in ("expired", "superseded") else known
-                con.execute(
-                    update(plans)
-                    .where(plans.c.plan_hash == plan_hash)
-                    .values(state=kept, manifest=dumps(dict(manifest)), updated_at=now)
-                )
+                self.change(con, plans, plans.c.plan_hash == plan_hash, state=kept, **values)
             self.log(con, "plan_saved", {"plan_hash": plan_hash, "state": state})
 
     def set_plan_state(self, plan_hash: str, state: str) -> None:
@@ -312,12 +316,8 @@ class Journal(Store):
         if state not in PLAN_STATES:
             raise ValueError(f"{state!r} is no state of a plan")
         with self.write() as con:
-            found = con.execute(
-                update(plans)
-                .where(plans.c.plan_hash == plan_hash)
-                .values(state=state, updated_at=stamp(self.now()))
-            )
-            if found.rowcount == 0:
+            this = plans.c.plan_hash == plan_hash
+            if self.change(con, plans, this, state=state, updated_at=stamp(self.now())) == 0:
                 raise NeedsApproval(
                     f"the plan {plan_hash[:12]} is not known here. Run `reconcile plan` first."
                 )
@@ -393,7 +393,8 @@ class Journal(Store):
             "details": dumps(dict(details or {})),
         }
         with self.write() as con:
-            con.execute(insert(runs).values(**values))
+            self.add(con, runs, [values])
+            self.log(con, "run_started", {"run_id": run_id, "kind": kind})
         return run_id
 
     def end_run(
@@ -410,12 +411,19 @@ class Journal(Store):
         given = {"counts": counts, "calls": calls, "details": details}
         values |= {name: dumps(dict(value)) for name, value in given.items() if value is not None}
         with self.write() as con:
-            con.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+            # The chain's end as of this run, in a place that is copied about: reports show it too.
+            row = con.execute(select(runs.c.details).where(runs.c.run_id == run_id)).scalar()
+            told = json.loads(values.get("details") or row or "{}") | {"audit_head": str(chain_end(con))}
+            self.change(con, runs, runs.c.run_id == run_id, **values | {"details": dumps(told)})
+            self.log(con, "run_ended", {"run_id": run_id, "state": state})
 
-    def runs(self, limit: int = 20) -> list[RunRow]:
-        """Give the newest runs first."""
+    def runs(self, limit: int = 20, *, kind: str | None = None) -> list[RunRow]:
+        """Give the newest runs first; of one kind, or of all."""
+        query = select(runs).order_by(runs.c.started_at.desc()).limit(limit)
+        if kind is not None:
+            query = query.where(runs.c.kind == kind)
         with self.read() as con:
-            rows = con.execute(select(runs).order_by(runs.c.started_at.desc()).limit(limit)).mappings().all()
+            rows = con.execute(query).mappings().all()
         return [
             RunRow(
                 run_id=row["run_id"],
@@ -430,10 +438,21 @@ class Journal(Store):
             for row in rows
         ]
 
+    def last_began(self, kind: str, *, before: str = "") -> datetime | None:
+        """Give when the newest run of a kind began, other than the run `before`; null where there is none."""
+        query = select(func.max(runs.c.started_at)).where(runs.c.kind == kind, runs.c.run_id != before)
+        with self.read() as con:
+            return knowledge.held_since(con.execute(query).scalar())
+
     def note(self, kind: str, details: Mapping[str, Any]) -> None:
         """Add a row to the audit chain: ids, counts and words; never a value of a person."""
         with self.write() as con:
             self.log(con, kind, details)
+
+    def head(self) -> str:
+        """Give the end of the audit chain (sequence:hash), for whoever keeps it elsewhere."""
+        with self.read() as con:
+            return str(chain_end(con))
 
     def status(self) -> dict[str, Any]:
         """Give what a person asks first, as JSON."""
@@ -462,6 +481,8 @@ class Journal(Store):
             "last_plan": None if not newest else _told(newest[0]),
             "audit_rows": int(head.partition(":")[0]),
             "audit_head": head.partition(":")[2],
+            "whole": not self.trouble,
+            "trouble": self.trouble or None,
         }
 
 
@@ -498,7 +519,8 @@ class TokenStore:
         sealed = self._store.seal("tokens", (side, kind), dumps(value).encode())
         row = {"side": side, "kind": kind, "value": sealed, "updated_at": stamp(self._store.now())}
         with self._store.write() as con:
-            upsert(con, tokens, [row])
+            con.execute(delete(tokens).where(tokens.c.side == side, tokens.c.kind == kind))
+            con.execute(insert(tokens), [row])
 
     def forget(self, side: str) -> None:
         """Throw away that side's tokens."""

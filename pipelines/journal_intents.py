@@ -1,34 +1,39 @@
 """Keeps intents and their requests from before they leave until their outcome is known.
 
 The steps of one request: begin (exact bytes and key durable), leaving (just before the bytes go),
-unknown or close. Each step is one transaction that checks the fencing number.
+unknown or close. Each step is one transaction that checks the fencing number, and what must hold
+(`protocol`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
+from pipelines import protocol
 from pipelines.intents import Ended, Intent, Operation, Request
-from pipelines.journal_knowledge import held_since, store_bases, store_links
-from pipelines.journal_store import Fence, dumps, moment, stamp, upsert
-from pipelines.journal_tables import LIVE, dead_letters, intents, outcomes, requests
-from reconcile.errors import Incident
+from pipelines.journal_chain import as_dict
+from pipelines.journal_knowledge import held_since, store_bases, store_decision, store_links
+from pipelines.journal_store import Fence, dumps, moment, stamp
+from pipelines.journal_tables import LIVE, dead_letters, intents, links, outcomes, requests
+from pipelines.protocol import Proof
+from reconcile.bodies import loads
+from reconcile.errors import InvariantBroken
 from reconcile.model import BASES, LINKS, UTC
 
 if TYPE_CHECKING:
     from pipelines.journal_store import Store
 
 IDEMPOTENT = ("xero",)  # whose requests carry a key
+FREED = ("not_sent", "refused", "absent", "waiting")  # how an intent ends without outcomes
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Intents:
 
     def begin(self, request: Request, *, plan_hash: str, run_id: str, fence: Any) -> Sent:
         """Keep a request and its intents, before anything leaves."""
+        self._store.must_be_whole()
         request_id, now = uuid.uuid4().hex, self._store.now()
         # Random, as Xero advises; it is kept, so that it needs no derivation.
         key = uuid.uuid4().hex + uuid.uuid4().hex if request.system in IDEMPOTENT else None
@@ -85,13 +91,12 @@ class Intents:
             for position, intent in enumerate(request.intents)
         ]
         with self._store.write(fence) as con:
-            con.execute(insert(requests).values(**row))
+            self._store.add(con, requests, [row])
             try:
-                con.execute(insert(intents), rows)
+                self._store.add(con, intents, rows)
             except IntegrityError:
-                raise Incident(
-                    f"{request.system}: a record has a write already whose outcome is not known; a second "
-                    "one was stopped before it left. Run `reconcile status`, and report this."
+                raise InvariantBroken(
+                    number="P4", found="a second write of a record whose first is not settled"
                 ) from None
             told = {
                 "request_id": request_id,
@@ -123,39 +128,41 @@ class Intents:
     def leaving(self, sent: Sent, body: bytes, *, horizon_s: float, fence: Fence) -> None:
         """Keep that these bytes leave now. Called just before each time they do.
 
-        Raises Incident where they are not the bytes that were kept, LeaseLost, and HorizonPassed where the
-        key may have run out since they first left.
+        Raises InvariantBroken where they are not the bytes that were kept, LeaseLost, JournalMismatch, and
+        HorizonPassed where the key may have run out since they first left.
         """
+        self._store.must_be_whole()
         now = self._store.now()
         with self._store.write(fence) as con:
             row = (
-                con.execute(select(requests).where(requests.c.request_id == sent.request_id)).mappings().one()
+                con.execute(select(requests).where(requests.c.request_id == sent.request_id))
+                .mappings()
+                .first()
             )
-            if hashlib.sha256(body).hexdigest() != row["sha256"]:
-                raise Incident(
-                    f"request {sent.request_id}: its bytes are not those in the journal; nothing was sent."
-                )
+            fence.renew(con)
+            if row is None:
+                raise InvariantBroken(number="P1", found="a request that is not in the journal")
+            protocol.check_open(row["state"])
             first = held_since(row["first_sent_at"])
-            if first is not None and not inside_horizon(first, now, horizon_s):
-                raise HorizonPassed
-            con.execute(
-                update(requests)
-                .where(requests.c.request_id == sent.request_id)
-                .values(
-                    state="sending",
-                    sends=row["sends"] + 1,
-                    first_sent_at=row["first_sent_at"] or stamp(now),
-                    last_sent_at=stamp(now),
-                )
-            )
+            protocol.check_leaving(body, row["sha256"], first, now, horizon_s)
+            values = {
+                "state": "sending",
+                "sends": row["sends"] + 1,
+                "first_sent_at": row["first_sent_at"] or stamp(now),
+                "last_sent_at": stamp(now),
+            }
+            self._store.change(con, requests, requests.c.request_id == sent.request_id, **values)
+            self._store.log(con, "leaving", {"request_id": sent.request_id, "sends": values["sends"]})
 
     def unknown(self, sent: Sent, *, burnt: bool, fence: Fence, status: int | None = None) -> None:
         """Keep that a request went out and nobody knows what became of it."""
         with self._store.write(fence) as con:
+            here = requests.c.request_id == sent.request_id
+            protocol.check_open(con.execute(select(requests.c.state).where(here)).scalar_one())
             values = {"state": "unknown", "status": status} | ({"burnt": True} if burnt else {})
-            con.execute(update(requests).where(requests.c.request_id == sent.request_id).values(**values))
+            self._store.change(con, requests, requests.c.request_id == sent.request_id, **values)
             mine = (intents.c.request_id == sent.request_id) & (intents.c.state == "sending")
-            con.execute(update(intents).where(mine).values(state="unknown"))
+            self._store.change(con, intents, mine, state="unknown")
             self._store.log(con, "unknown", {"request_id": sent.request_id, "burnt": burnt, "status": status})
 
     def close(
@@ -166,56 +173,91 @@ class Intents:
         plan_hash: str,
         fence: Fence,
         status: int | None = None,
-        sending_failed: bool = False,
+        proof: Proof | None = None,
     ) -> None:
         """Keep outcomes, and the links and bases that they prove, in one transaction.
 
-        sent: the request that they answer; null where nothing was sent for them.
+        A link that is taken back goes into the review queue with them: else the next plan would find it again.
+        sent: the request that they answer; null where nothing was sent for them. proof: why an intent that
+        ends without outcomes may be tried anew. Raises InvariantBroken where that does not follow.
         """
         every = [one for _, some in ended for one in some]
+        protocol.check_done(every)
         with self._store.write(fence) as con:
-            self._end_intents(con, ended)
+            if sent is not None:
+                self._check_ending(con, sent, ended, proof)
+            self._end_intents(con, ended, proof)
             self._store_outcomes(con, every, plan_hash)
             store_links(
                 self._store, con, pl.DataFrame([one.link for one in every if one.link], schema=dict(LINKS))
             )
             rows = [row for one in every for row in one.bases]
             store_bases(self._store, con, pl.DataFrame(rows, schema={**BASES, "stamp": UTC}))
+            self._ask_about(con, [one.link for one in every if one.link and one.operation.ends_link])
             if sent is not None:
-                self._close_request(con, sent, status, sending_failed)
+                self._close_request(con, sent, status, proof)
             told = {one.operation.operation_id: one.outcome for one in every}
             request_id = sent.request_id if sent else None
             self._store.log(
                 con, "outcomes", {"request_id": request_id, "plan_hash": plan_hash, "outcomes": told}
             )
 
-    def _end_intents(self, con: Connection, ended: Sequence[tuple[Intent | None, Sequence[Ended]]]) -> None:
+    def _ask_about(self, con: Connection, ended: Sequence[dict[str, Any]]) -> None:
+        """Keep the decision that these links were taken back."""
+        for link in ended:
+            told = {name: link[name] for name in ("entity", "salesforce_id", "xero_id", "made_by")}
+            store_decision(self._store, con, {"kind": "undo_link", "unit": None, "fingerprint": None, **told})
+
+    def _check_ending(
+        self,
+        con: Connection,
+        sent: Sent,
+        ended: Sequence[tuple[Intent | None, Sequence[Ended]]],
+        proof: Proof | None,
+    ) -> None:
+        """See that what ends was live, and that what ends without outcome was not carried out."""
+        row = con.execute(select(requests).where(requests.c.request_id == sent.request_id)).mappings().one()
+        query = select(intents.c.intent_id, intents.c.state).where(intents.c.request_id == sent.request_id)
+        states = dict(con.execute(query).tuples().all())
+        for intent, some in ended:
+            if intent is None:
+                continue
+            state = states.get(intent.intent_id, "")
+            protocol.must(state in LIVE, "P5", "an intent that ends twice")
+            if not some:
+                protocol.check_freed(
+                    proof,
+                    sends=row["sends"],
+                    last_sent_at=held_since(row["last_sent_at"]),
+                    was_unknown=state == "unknown",
+                )
+
+    def _end_intents(
+        self, con: Connection, ended: Sequence[tuple[Intent | None, Sequence[Ended]]], proof: Proof | None
+    ) -> None:
         now = stamp(self._store.now())
-        rows = [
-            {
-                "which": intent.intent_id,
-                "state": some[0].outcome if some else "waiting",
+        over = {
+            intent.intent_id: {
+                "state": some[0].outcome if some else proof.kind if proof else "waiting",
                 "result_id": some[0].record_id if some else None,
                 "ended_at": now,
             }
             for intent, some in ended
             if intent is not None
-        ]
-        if rows:
-            con.execute(update(intents).where(intents.c.intent_id == bindparam("which")), rows)
+        }
+        query = select(intents).where(intents.c.intent_id.in_(list(over)))
+        kept = con.execute(query).mappings().all() if over else []
+        self._store.put(con, intents, [{**as_dict(row), **over[row["intent_id"]]} for row in kept])
 
-    def _close_request(self, con: Connection, sent: Sent, status: int | None, sending_failed: bool) -> None:
+    def _close_request(self, con: Connection, sent: Sent, status: int | None, proof: Proof | None) -> None:
         mine = (intents.c.request_id == sent.request_id) & intents.c.state.in_(LIVE)
         if con.execute(select(func.count()).select_from(intents).where(mine)).scalar():
-            con.execute(update(intents).where(mine).values(state="unknown"))
+            self._store.change(con, intents, mine, state="unknown")
             state = "unknown"
         else:
-            state = "not_sent" if sending_failed else "answered"
-        con.execute(
-            update(requests)
-            .where(requests.c.request_id == sent.request_id)
-            .values(state=state, status=status)
-        )
+            state = "not_sent" if proof is not None and proof.kind == "not_sent" else "answered"
+        this = requests.c.request_id == sent.request_id
+        self._store.change(con, requests, this, state=state, status=status)
 
     def _store_outcomes(self, con: Connection, ended: Sequence[Ended], plan_hash: str) -> None:
         now = stamp(self._store.now())
@@ -240,12 +282,56 @@ class Intents:
                     "at": now,
                 }
             )
-        upsert(con, outcomes, rows)
+        self._store.put(con, outcomes, rows)
         for row in rows:
-            if row["outcome"] == "rejected":
-                _bury(con, row)
+            if row["outcome"] in ("rejected", "asked"):
+                self._bury(con, row)
         done = [row["operation_id"] for row in rows if row["outcome"] in ("confirmed", "adopted")]
-        con.execute(delete(dead_letters).where(dead_letters.c.operation_id.in_(done)))
+        self._store.remove(con, dead_letters, dead_letters.c.operation_id.in_(done))
+
+    def _bury(self, con: Connection, row: dict[str, Any]) -> None:
+        """Count a refusal, or what a person is asked: planning leaves it out until it is told to retry."""
+        query = select(dead_letters).where(dead_letters.c.operation_id == row["operation_id"])
+        known = con.execute(query).mappings().first()
+        names = ("operation_id", "system", "entity", "unit", "record_id", "message")
+        values = {name: row[name] for name in names} | {
+            "times": (known["times"] if known else 0) + 1,
+            "first_at": known["first_at"] if known else row["at"],
+            "last_at": row["at"],
+        }
+        self._store.put(con, dead_letters, [values])
+
+    def done(self, plan_hash: str) -> dict[str, tuple[str, str | None]]:
+        """Give what is done of a plan: operation_id -> (outcome, record_id)."""
+        query = select(outcomes.c.operation_id, outcomes.c.outcome, outcomes.c.record_id).where(
+            outcomes.c.plan_hash == plan_hash, outcomes.c.outcome.in_(sorted(protocol.DONE))
+        )
+        with self._store.read() as con:
+            return {which: (outcome, record_id) for which, outcome, record_id in con.execute(query)}
+
+    def link_ids(self) -> set[str]:
+        """Give the ids of the links that hold."""
+        with self._store.read() as con:
+            return set(con.execute(select(links.c.link_id).where(links.c.held_to.is_(None))).scalars())
+
+    def made_at(self) -> datetime | None:
+        """Give when this journal was made; null where it was before that was kept."""
+        return held_since(self._store.get_meta("made_at"))
+
+    def kept(self, sent: Sent) -> Sent:
+        """Give the request as it is now: when it left, how often, whether its key is burnt."""
+        with self._store.read() as con:
+            row = (
+                con.execute(select(requests).where(requests.c.request_id == sent.request_id)).mappings().one()
+            )
+        return replace(
+            sent,
+            state=row["state"],
+            sends=row["sends"],
+            first_sent_at=held_since(row["first_sent_at"]),
+            last_sent_at=held_since(row["last_sent_at"]),
+            burnt=bool(row["burnt"]),
+        )
 
     def live_keys(self) -> set[str]:
         """Give the business keys of the intents whose outcome is not known: nothing else may write there."""
@@ -269,7 +355,7 @@ class Intents:
                 select(intents).where(intents.c.request_id == row["request_id"]).order_by(intents.c.position)
             )
             every = con.execute(query).mappings().all()
-        made = {one["intent_id"]: self._intent(one) for one in every}
+        made = {one["intent_id"]: self.read(one) for one in every}
         path, _, query_text = row["path"].partition("?")
         body = self._store.unseal("requests", (row["request_id"],), row["body"])
         return Sent(
@@ -286,10 +372,31 @@ class Intents:
             plan_hash=rows[0]["plan_hash"],
         )
 
-    def _intent(self, row: Any) -> Intent:
-        content = json.loads(self._store.unseal("intents", (row["intent_id"],), row["content"]))
+    def left_in(self, run_id: str) -> list[Intent]:
+        """Give the intents of a run that left, without those whose operations were free to go on after them."""
+        joined = intents.join(requests, intents.c.request_id == requests.c.request_id)
+        query = (
+            select(intents)
+            .select_from(joined)
+            .where(intents.c.run_id == run_id, requests.c.sends > 0, intents.c.state.not_in(FREED))
+        )
+        with self._store.read() as con:
+            rows = con.execute(query).mappings().all()
+        return [self.read(row) for row in rows]
+
+    def read(self, row: Any) -> Intent:
+        """Read a row of the table of intents."""
+        content = loads(self._store.unseal("intents", (row["intent_id"],), row["content"]).decode())
+        # Amounts are read exactly; a score is none.
         operations = [
-            Operation.from_row({**one, "moves": tuple(one["moves"])}) for one in content["operations"]
+            Operation.from_row(
+                {
+                    **one,
+                    "moves": tuple(one["moves"]),
+                    "score": None if one["score"] is None else float(one["score"]),
+                }
+            )
+            for one in content["operations"]
         ]
         return Intent(
             intent_id=row["intent_id"],
@@ -303,34 +410,5 @@ class Intents:
             body=content["body"],
             operations=tuple(operations),
             attempt=row["attempt"],
+            look=content.get("look"),
         )
-
-
-class HorizonPassed(Exception):
-    """The key of a request may have run out: sending it again could make the record twice."""
-
-
-def inside_horizon(first: datetime, now: datetime, horizon_s: float) -> bool:
-    """Say whether a key that first left then certainly still lives.
-
-    A clock that went backwards proves nothing: then it doesn't.
-    """
-    return -5 <= (now - first).total_seconds() < horizon_s
-
-
-def _bury(con: Connection, row: dict[str, Any]) -> None:
-    """Count a refusal: the same operation refused again and again is a dead letter."""
-    known = (
-        con.execute(select(dead_letters).where(dead_letters.c.operation_id == row["operation_id"]))
-        .mappings()
-        .first()
-    )
-    values = {
-        name: row[name] for name in ("operation_id", "system", "entity", "unit", "record_id", "message")
-    }
-    values |= {
-        "times": (known["times"] if known else 0) + 1,
-        "first_at": known["first_at"] if known else row["at"],
-        "last_at": row["at"],
-    }
-    upsert(con, dead_letters, [values])

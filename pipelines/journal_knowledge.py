@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, or_, select
 
-from pipelines.journal_store import ROWS_AT_ONCE, Store, moment, stamp, upsert
+from pipelines.journal_store import ROWS_AT_ONCE, Store, moment, stamp
 from pipelines.journal_tables import bases, decisions, links
 from reconcile.model import BASE_MOVES, BASES, DECISIONS, LINKS, UTC, Schema, conform
 
@@ -67,13 +67,18 @@ def store_links(store: Store, con: Connection, found: pl.DataFrame) -> int:
     if new.is_empty():
         return 0
     sequence, now = store.next_sequence(con), stamp(store.now())
-    _end(con, _displaced(held, new), sequence, now)
+    _end(store, con, _displaced(held, new), sequence, now)
     known = dict(zip(held["link_id"], [row["held_from"] for row in rows], strict=True)) if rows else {}
     written = [
-        {**row, "sequence": sequence, "held_from": known.get(row["link_id"], now), "held_to": None}
+        {
+            **row,
+            "sequence": sequence,
+            "held_from": known.get(row["link_id"], now),
+            "held_to": now if row["status"] == "refused" else None,  # taken back
+        }
         for row in new.iter_rows(named=True)
     ]
-    upsert(con, links, written)
+    store.put(con, links, written)
     return len(written)
 
 
@@ -95,9 +100,9 @@ def _displaced(held: pl.DataFrame, new: pl.DataFrame) -> list[str]:
     return sorted(found - set(linked["link_id"]))
 
 
-def _end(con: Connection, link_ids: Sequence[str], sequence: int, now: str) -> None:
+def _end(store: Store, con: Connection, link_ids: Sequence[str], sequence: int, now: str) -> None:
     for part in _parts(link_ids):
-        con.execute(update(links).where(links.c.link_id.in_(part)).values(held_to=now, sequence=sequence))
+        store.change(con, links, links.c.link_id.in_(part), held_to=now, sequence=sequence)
 
 
 def read_bases(store: Store, *, since: int = 0) -> pl.DataFrame:
@@ -105,6 +110,13 @@ def read_bases(store: Store, *, since: int = 0) -> pl.DataFrame:
     query = select(bases).where(bases.c.sequence > since).order_by(bases.c.link_id, bases.c.side)
     with store.read() as con:
         rows = con.execute(query).mappings().all()
+    return _opened(store, rows)
+
+
+def read_bases_of(store: Store, link_ids: Sequence[str]) -> pl.DataFrame:
+    """Give BASE_HISTORY rows of these links; no other row is decrypted."""
+    with store.read() as con:
+        rows = _base_rows(con, link_ids)
     return _opened(store, rows)
 
 
@@ -158,7 +170,7 @@ def store_bases(store: Store, con: Connection, moved: pl.DataFrame) -> int:
         }
         for link_id, side, units in changed.select("link_id", "side", "units").iter_rows()
     ]
-    upsert(con, bases, written)
+    store.put(con, bases, written)
     return len(written)
 
 
@@ -218,12 +230,15 @@ def read_decisions(store: Store) -> pl.DataFrame:
 def decide(store: Store, values: dict[str, Any]) -> int:
     """Keep a decision, and give its sequence number."""
     with store.write() as con:
-        sequence = store.next_sequence(con)
-        con.execute(insert(decisions).values(sequence=sequence, made_at=stamp(store.now()), **values))
-        told = {
-            name: values[name] for name in ("kind", "entity", "salesforce_id", "xero_id", "unit", "made_by")
-        }
-        store.log(con, "decided", told)
+        return store_decision(store, con, values)
+
+
+def store_decision(store: Store, con: Connection, values: dict[str, Any]) -> int:
+    """Keep a decision in a transaction, and give its sequence number."""
+    sequence = store.next_sequence(con)
+    store.add(con, decisions, [{"sequence": sequence, "made_at": stamp(store.now()), **values}])
+    told = ("kind", "entity", "salesforce_id", "xero_id", "unit", "made_by")
+    store.log(con, "decided", {name: values[name] for name in told})
     return sequence
 
 
@@ -237,7 +252,7 @@ def withdraw(
         for name, value in wanted.items()
     ]
     with store.write() as con:
-        gone = con.execute(delete(decisions).where(*same)).rowcount > 0
+        gone = store.remove(con, decisions, *same) > 0
         if gone:
             store.next_sequence(con)
             store.log(con, "withdrawn", wanted)

@@ -1,30 +1,32 @@
-"""The database behind the journal: opening, transactions, sealed columns, the audit chain.
+"""The database behind the journal: opening, transactions, rows, sealed columns.
 
 Every write is one transaction, durable when it returns. A write that belongs to a run checks the run's
-fencing number in that same transaction.
+fencing number in that same transaction. What it wrote goes into the audit chain (`journal_chain`) before it
+commits, so rows are written by `add`, `put`, `change` and `remove` alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sqlalchemy import (
     URL,
+    ColumnElement,
     Connection,
     Engine,
     Table,
     create_engine,
     event,
     exc,
+    func,
     insert,
     make_url,
     select,
@@ -33,31 +35,41 @@ from sqlalchemy import (
     update,
 )
 
+from pipelines import journal_chain as chain
 from pipelines import journal_crash as crash
+from pipelines.journal_chain import Head, Verdict, Writing
+from pipelines.journal_chain import dumps as dumps
 from pipelines.journal_cipher import SETTING, Cipher, WrongKey, place
-from pipelines.journal_tables import REVISION, SEALED, audit, meta
-from reconcile.errors import FixSettings, JournalBusy, JournalDamaged, ReconcileError, WrongSetting
+from pipelines.journal_tables import AUDIT_HEAD, REVISION, SEALED, audit, meta
+from reconcile.errors import (
+    FixSettings,
+    JournalBusy,
+    JournalDamaged,
+    JournalMismatch,
+    ReconcileError,
+    WrongSetting,
+)
 
 BUSY_MS: Final = 15_000
-GENESIS: Final = "0" * 64
 KNOWN_TEXT: Final = b"this journal is sealed with this key"
 ROWS_AT_ONCE: Final = 500
+ONE_WRITER: Final = 7_420_001  # PostgreSQL's advisory lock of those who write
 
 
 class Fence(Protocol):
-    """Something that says, inside a transaction, whether its holder may still write."""
+    """The right of one run to write."""
 
-    def verify(self, con: Connection) -> None: ...
+    @property
+    def fencing(self) -> int: ...
 
+    def verify(self, con: Connection) -> None:
+        """Raise LeaseLost, inside a transaction, where its holder may write no more."""
 
-@dataclass(frozen=True)
-class Verdict:
-    """What verifying the audit chain found. first_bad: the first sequence number that does not fit."""
+    def renew(self, con: Connection) -> None:
+        """Nobody may take over for its length from now on, once this transaction is committed."""
 
-    ok: bool
-    head: str
-    first_bad: int | None
-    rows: int
+    def in_time(self) -> bool:
+        """Say, by this machine's clock alone, whether nobody can have taken over yet."""
 
 
 def utc_now() -> datetime:
@@ -72,29 +84,53 @@ def moment(text_: str) -> datetime:
     return datetime.fromisoformat(text_)
 
 
-def dumps(value: Any) -> str:
-    """JSON as it is hashed: keys sorted, nothing between."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+def uptime() -> float:
+    """Seconds since the machine was started, asleep or not: a clock that nobody sets, one for all processes."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Store:
     """One open database."""
 
-    def __init__(self, url: str, key: str = "", *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str = "",
+        *,
+        now: Callable[[], datetime] = utc_now,
+        uptime: Callable[[], float] | None = None,
+        head: Path | None = None,
+        keep_head: bool = True,
+        verify_first: bool = True,
+    ) -> None:
+        """Open it; make it where there is none.
+
+        head: the file of the chain's head, beside an SQLite file where none is named. keep_head, verify_first:
+        off for a journal that lives no longer than its process.
+        """
         self.now = now
+        # A clock of a test's own moves both.
+        self.uptime = uptime or (globals()["uptime"] if now is utc_now else lambda: now().timestamp())
         self.cipher = Cipher(key)
         self._url = _parsed(url)
         # Never with its password.
         self.at = (self._url.database if self._is_sqlite else self._url.render_as_string()) or ""
+        self.trouble = ""  # why the journal is not whole; empty while nothing is known against it
+        self._verified = not verify_first
+        self._head = (head or self._beside()) if keep_head else None
         if self._is_sqlite:
             _make_private(self.at)
         self.engine = self._engine()
         try:
             self._migrate()
             self._check_key()
+            self._check_head()
         except BaseException:
             self.close()
             raise
+
+    def _beside(self) -> Path | None:
+        return Path(self.at).with_suffix(".head") if self._is_sqlite else None
 
     def close(self) -> None:
         self.engine.dispose()
@@ -113,14 +149,61 @@ class Store:
 
     @contextmanager
     def write(self, fence: Fence | None = None) -> Iterator[Connection]:
-        """One transaction, durable when this returns. Raises LeaseLost where the fence does not hold."""
+        """One transaction, durable when this returns, and the next link of the chain.
+
+        Raises LeaseLost where the fence does not hold, JournalMismatch where the chain was lost meanwhile.
+        """
         with self._explained(), self.engine.connect().execution_options(journal_writes=True) as con:
             with con.begin():
+                if not self._is_sqlite:
+                    # One writer at a time, as in SQLite: each link needs the one before it.
+                    con.execute(select(func.pg_advisory_xact_lock(ONE_WRITER)))
+                con.info["writing"] = Writing()
                 if fence is not None:
                     fence.verify(con)
                 yield con
+                end = self._link(con, fenced=fence is not None)
                 crash.point()
             crash.point()
+        if end is not None and not self.trouble:
+            self._keep_head(end)
+            crash.point()
+
+    def _link(self, con: Connection, *, fenced: bool) -> Head | None:
+        """Add what this transaction told and wrote to the chain; gives its end, null where there is nothing."""
+        writing: Writing = con.info["writing"]
+        if not writing.notes and not writing.wrote:
+            return None
+        end = chain.chain_end(con)
+        self._still_whole(end, fenced=fenced)
+        notes = writing.notes or [("written", {})]
+        for place_, (kind, details) in enumerate(notes, start=1):
+            row: dict[str, Any] = {
+                "sequence": end.sequence + 1,
+                "at": stamp(self.now()),
+                "kind": kind,
+                "details": dumps(dict(details)),
+                "wrote": dumps(writing.wrote if place_ == len(notes) else {}),
+            }
+            end = Head(row["sequence"], chain.link_hash(end.hash, row))
+            con.execute(insert(audit).values(**row, hash=end.hash))
+        self._set_end(con, end)
+        return end
+
+    def _set_end(self, con: Connection, end: Head) -> None:
+        ours = meta.c.name == AUDIT_HEAD
+        if con.execute(update(meta).where(ours).values(value=str(end))).rowcount == 0:
+            con.execute(insert(meta).values(name=AUDIT_HEAD, value=str(end)))
+
+    def _still_whole(self, end: Head, *, fenced: bool) -> None:
+        """Nobody else commits now: a head that is ahead tells of transactions that this database lost."""
+        if self._head is None or self.trouble:
+            return
+        kept, self.trouble = self._kept()
+        if kept is not None and (kept.sequence > end.sequence or end.sequence < 0):
+            self.trouble = f"it ends at row {end.sequence}, and its head was kept at {kept.sequence}"
+        if fenced:
+            self._must_have_no_trouble()
 
     def _engine(self) -> Engine:
         if not self._is_sqlite:
@@ -138,7 +221,7 @@ class Store:
             raise
         except exc.DBAPIError as error:
             raise self._explain(error) from None
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._explain(error) from None
 
     def _explain(self, error: Exception) -> Exception:
@@ -149,11 +232,21 @@ class Store:
             return JournalBusy(at=self.at)
         if any(
             words in said
-            for words in ("malformed", "not a database", "corrupt", "no such table", "no such column")
+            for words in (
+                "malformed",
+                "not a database",
+                "corrupt",
+                "no such table",
+                "no such column",
+                "decode",
+                "duplicate column",
+                "already exists",
+            )
         ):
             return JournalDamaged(
                 f"{self.at}: the journal can't be read ({said}). Put back its last backup; without one, "
-                "move the file away: the next run finds the links in both systems, and makes nothing twice."
+                "move the file away: the next run finds the links in both systems, and makes nothing twice. "
+                "After either, `reconcile audit accept` says that this is meant."
             )
         if isinstance(error, exc.IntegrityError):
             return error
@@ -163,8 +256,8 @@ class Store:
             )
         if "readonly" in said or "unable to open" in said or "permission" in said or "disk i/o" in said:
             return FixSettings(
-                f"{self.at}: the journal can't be opened or written ({said}). "
-                "Check the folder's rights and space, or set journal.url."
+                f"{self.at}: the journal can't be opened or written ({said}). Nothing is sent after it. "
+                "Check the folder's rights and its space, or set journal.url."
             )
         if isinstance(error, exc.OperationalError):
             return FixSettings(
@@ -189,6 +282,10 @@ class Store:
         with self.write() as con:
             if _revision(con) != REVISION:  # another process may have done it meanwhile
                 upgrade(con)
+                self.log(con, "covered", {"schema": REVISION})
+                con.info["writing"].wrote = chain.every_row(con)
+            if self.get_meta("made_at", con) is None:
+                self.put_meta(con, "made_at", stamp(self.now()))
 
     def _revision(self) -> str | None:
         with self.read() as con:
@@ -217,17 +314,106 @@ class Store:
     def _seal_what_is_plain(self, con: Connection) -> None:
         for name, (column, keys) in SEALED.items():
             table = meta.metadata.tables[name]
-            rows = con.execute(select(table.c[column], *(table.c[key] for key in keys))).all()
-            for value, *row in rows:
-                if value is None:
-                    continue
-                where = place(name, column, *row)
-                sealed = self.cipher.seal(self.cipher.open(value, where), where)
-                con.execute(
-                    update(table)
-                    .where(*(table.c[k] == v for k, v in zip(keys, row, strict=True)))
-                    .values({column: sealed})
-                )
+            for row in con.execute(select(table).where(table.c[column].is_not(None))).mappings().all():
+                where = place(name, column, *(row[key] for key in keys))
+                sealed = self.cipher.seal(self.cipher.open(row[column], where), where)
+                self.put(con, table, [{**chain.as_dict(row), column: sealed}])
+
+    # -- the head, apart
+
+    def _kept(self) -> tuple[Head | None, str]:
+        """Give the head that is kept, and what is wrong with the file."""
+        if self._head is None:
+            return None, ""
+        try:
+            return chain.read_head(self._head), ""
+        except (ValueError, OSError):
+            return None, f"{self._head}: the kept head can't be read"
+
+    def _check_head(self) -> None:
+        """Compare the head that is kept with the chain; what lags behind is brought up."""
+        if self._head is None:
+            return
+        kept, self.trouble = self._kept()  # before the database: the file is never ahead of it
+        with self.read() as con:
+            self.trouble = self.trouble or chain.compare(con, kept)
+            end = chain.chain_end(con)
+        if not self.trouble and (kept is None or kept.sequence < end.sequence):
+            self._keep_head(end)
+        chain.tidy(self._head)
+
+    def _keep_head(self, end: Head) -> None:
+        """Put the chain's end into its file; never one that is older than the file's."""
+        if self._head is None:
+            return
+        while True:
+            started = time.monotonic()
+            try:
+                kept, _ = self._kept()
+                if kept is None or kept.sequence < end.sequence:
+                    chain.write_head(self._head, end)
+            except OSError as error:
+                raise FixSettings(
+                    f"{self._head}: the head of the journal can't be kept ({error.strerror}). What was "
+                    "committed is kept, and nothing more is sent. Make room, or correct the rights of the "
+                    "folder, and run it again."
+                ) from None
+            if time.monotonic() - started < chain.SLOW_S:
+                return
+            with self.read() as con:  # stopped in between: others may have gone on meanwhile
+                end = chain.chain_end(con)
+
+    def _must_have_no_trouble(self) -> None:
+        if self.trouble:
+            raise JournalMismatch(at=self.at, found=self.trouble)
+
+    def must_be_whole(self) -> None:
+        """Called before anything is sent: the first time in a process, everything is verified.
+
+        Raises JournalMismatch, and JournalDamaged where it can't be read.
+        """
+        if not self._verified and not self.trouble:
+            verdict = self.verify()
+            self._verified, self.trouble = True, verdict.found
+        self._must_have_no_trouble()
+
+    def verify(self, known: str | None = None) -> Verdict:
+        """Walk the chain from its first row, and hold the tables and the head that is kept against it.
+
+        known: a head that the chain must contain (sequence:hash), as a report shows it. Raises ValueError
+        where it is none, JournalDamaged where the database can't be read.
+        """
+        given = chain.parse_head(known) if known else None
+        kept, spoiled = self._kept()
+        with self.read() as con:
+            verdict = chain.verify(con, kept, heads=self._head is not None and not spoiled, known=given)
+        return replace(verdict, ok=False, found=spoiled) if verdict.ok and spoiled else verdict
+
+    def accept(self, by: str) -> Head:
+        """Take the journal as it is now: a person says that it may go on from here. Gives its new head.
+
+        What stood in the chain before is held to its present state from now on.
+        """
+        found = self.trouble or self.verify().found
+        with self.write() as con:
+            kept, _ = self._kept()
+            self.trouble = found or "accepted"  # the old head is left alone until this is committed
+            if self._is_sqlite:
+                con.exec_driver_sql("reindex")  # an index that lost an entry is made anew from the rows
+            end = chain.chain_end(con)
+            last = con.execute(select(func.max(audit.c.sequence))).scalar() or 0
+            at = max(last, end.sequence)
+            self._set_end(con, Head(at, chain.seal(con, at + 1)))
+            # As a new journal it may not know of what was on its way: `protocol.wait_for_lost_journal_s`.
+            self.put_meta(con, "made_at", stamp(self.now()))
+            self.log(con, "accepted", {"by": by, "found": found, "kept": str(kept or ""), "end": str(end)})
+            con.info["writing"].wrote = chain.every_row(con)
+        with self.read() as con:
+            end = chain.chain_end(con)
+        if self._head is not None:
+            chain.write_head(self._head, end)
+        self.trouble, self._verified = "", False
+        return end
 
     # -- small things that every part of the journal needs
 
@@ -245,8 +431,7 @@ class Store:
             return fresh.execute(query).scalar()
 
     def put_meta(self, con: Connection, name: str, value: str) -> None:
-        if con.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount == 0:
-            con.execute(insert(meta).values(name=name, value=value))
+        self.put(con, meta, [{"name": name, "value": value}])
 
     def next_sequence(self, con: Connection) -> int:
         """Move the journal's sequence number: everything one transaction writes carries the same one."""
@@ -255,42 +440,44 @@ class Store:
         return number
 
     def log(self, con: Connection, kind: str, details: Mapping[str, Any]) -> None:
-        """Add one row to the audit chain: ids, counts and hashes; never a value of a person."""
-        sequence, head = _head(self.get_meta("audit_head", con))
-        row = {
-            "sequence": sequence + 1,
-            "at": stamp(self.now()),
-            "kind": kind,
-            "details": dumps(dict(details)),
-        }
-        digest = _link_hash(head, row)
-        con.execute(insert(audit).values(**row, hash=digest))
-        self.put_meta(con, "audit_head", f"{sequence + 1}:{digest}")
+        """Tell in the audit chain what this transaction is: ids, counts, hashes; never a value of a person."""
+        con.info["writing"].notes.append((kind, details))
 
-    def verify(self) -> Verdict:
-        """Walk the audit chain from its first row, and compare its end with the head kept beside it."""
-        with self.read() as con:
-            kept_sequence, kept_head = _head(self.get_meta("audit_head", con))
-            rows = con.execute(select(audit).order_by(audit.c.sequence)).mappings()
-            head, expected = GENESIS, 1
-            for row in rows:
-                plain = {name: row[name] for name in ("sequence", "at", "kind", "details")}
-                if row["sequence"] != expected or _link_hash(head, plain) != row["hash"]:
-                    return Verdict(False, head, expected, expected - 1)
-                head, expected = row["hash"], expected + 1
-        ok = (kept_sequence, kept_head) == (expected - 1, head)
-        return Verdict(ok, head, None if ok else expected, expected - 1)
+    # -- rows: what is written by these is in the chain when it is committed
 
+    def add(self, con: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Put new rows in. Raises IntegrityError."""
+        if rows:
+            con.execute(insert(table), [dict(row) for row in rows])
+            con.info["writing"].add(table, rows)
 
-def upsert(con: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put rows in the place of those with the same primary key."""
-    keys = list(table.primary_key.columns)
-    for at in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows[at : at + ROWS_AT_ONCE]
-        found = tuple_(*keys).in_([tuple(row[key.name] for key in keys) for row in part])
-        con.execute(table.delete().where(found))
-    if rows:
-        con.execute(insert(table), [dict(row) for row in rows])
+    def put(self, con: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Put rows in the place of those with the same primary key."""
+        keys = list(table.primary_key.columns)
+        for at in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[at : at + ROWS_AT_ONCE]
+            if len(keys) == 1:
+                found = keys[0].in_([row[keys[0].name] for row in part])
+            else:
+                found = tuple_(*keys).in_([tuple(row[key.name] for key in keys) for row in part])
+            con.execute(table.delete().where(found))
+        self.add(con, table, rows)
+
+    def change(self, con: Connection, table: Table, where: ColumnElement[bool], **values: Any) -> int:
+        """Change the rows that it holds for; gives how many."""
+        rows = con.execute(select(table).where(where)).mappings().all()
+        if rows:
+            con.execute(update(table).where(where).values(**values))
+            con.info["writing"].add(table, [{**chain.as_dict(row), **values} for row in rows])
+        return len(rows)
+
+    def remove(self, con: Connection, table: Table, *where: ColumnElement[bool]) -> int:
+        """Take out the rows that it holds for; gives how many."""
+        rows = con.execute(select(*table.primary_key.columns).where(*where)).mappings().all()
+        if rows:
+            con.execute(table.delete().where(*where))
+            con.info["writing"].gone(table, rows)
+        return len(rows)
 
 
 def _parsed(url: str) -> URL:
@@ -348,14 +535,3 @@ def _revision(con: Connection) -> str | None:
     if not con.dialect.has_table(con, "alembic_version"):
         return None
     return con.execute(text("select version_num from alembic_version")).scalar()
-
-
-def _head(kept: str | None) -> tuple[int, str]:
-    if kept is None:
-        return 0, GENESIS
-    sequence, _, head = kept.partition(":")
-    return int(sequence), head
-
-
-def _link_hash(previous: str, row: Mapping[str, Any]) -> str:
-    return hashlib.sha256((previous + dumps(row)).encode()).hexdigest()

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION: Final = "0001"  # the newest script in migrations/versions
+REVISION: Final = "0002"  # the newest script in migrations/versions
 LIVE: Final = ("sending", "unknown")  # an intent whose outcome is not known
 
 schema = MetaData()
@@ -58,6 +58,8 @@ leases = Table(
     Column("process", String(200), nullable=False),  # machine, pid and when it was started
     Column("taken_at", String(40), nullable=False),
     Column("expires_at", String(40)),  # null: free
+    Column("seconds", Float),  # how long it lives from each beat
+    Column("beat_s", Float),  # the last beat on the machine's own clock, which counts from its start
 )
 
 plans = Table(
@@ -223,8 +225,14 @@ audit = Table(
     Column("at", String(40), nullable=False),
     Column("kind", String(64), nullable=False),
     Column("details", Text, nullable=False),
+    Column("wrote", Text),  # table -> key -> sha256 of the row, null where it went; null before 0002
     Column("hash", String(64), nullable=False),
 )
+
+# Whose rows the audit chain vouches for. A lease's beat would fill the chain: of it only the fencing number
+# is logged. Tokens come and go, and are authenticated where they are sealed.
+COVERED: Final = (meta, runs, plans, outcomes, requests, intents, links, bases, decisions, dead_letters)
+AUDIT_HEAD: Final = "audit_head"  # the one row of meta that can't be in the chain: it is the chain's end
 
 # What is sealed: table -> its sealed column and the columns that name its row.
 SEALED: Final = {

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from pipelines.intents import Ended, Intent, Operation
 from pipelines.looks import Body, Looks, entity_id, modified_at, piece_like
 from pipelines.outcomes import Outcomes
-from reconcile.bodies import dumps
+from reconcile.bodies import dumps, loads
 from reconcile.mapping import Mapping
 from reconcile.match import link_id as name_link
 from reconcile.model import BASES
@@ -29,6 +30,9 @@ class Learner:
 
     def confirmed(self, written: Sequence[tuple[Intent, Body | None, str]]) -> list[list[Ended]]:
         """Give the outcomes of confirmed intents. Takes (intent, record as read back or null, its id)."""
+        for intent, body, record_id in written:
+            if intent.action == "create" and body is not None:  # what depends on it may ask for its fields
+                self._looks.keep(intent.system, intent.object, record_id, body)
         seen = [
             (one, body)
             for intent, body, _ in written
@@ -47,14 +51,21 @@ class Learner:
         ]
 
     def adopted(self, intent: Intent, body: Body, record_id: str) -> list[Ended]:
-        """Give the outcomes of an intent whose values were found to be there."""
+        """Give the outcomes of an intent whose values were found to be there.
+
+        An invoice that carries our number and is another one is not ours to take.
+        """
+        differs = unlike(intent, body) if intent.entity == "document" and intent.action == "create" else ""
+        if differs:
+            why = f"an invoice with its number is there already, and differs: {differs}"
+            return [Ended(one, "rejected", message=why) for one in intent.operations]
         return [self.learn_one(one, "adopted", body, record_id) for one in intent.operations]
 
     def learn_one(self, operation: Operation, outcome: str, body: Body | None, record_id: str) -> Ended:
         """Give an operation's outcome with what it proves. body: the record as read back; null: not read."""
         known_as = entity_id(record_id, operation.entity, operation.system)
         placed = replace(operation, record_id=known_as)
-        link = self._link(placed) if placed.makes_link else None
+        link = self._link(placed) if placed.makes_link or placed.ends_link else None
         link_id = link["link_id"] if link else placed.link_id
         bases = tuple(self._bases(placed, link_id, body, outcome)) if link_id else ()
         return Ended(placed, outcome, known_as, link=link, bases=bases)
@@ -69,7 +80,7 @@ class Learner:
             "entity": operation.entity,
             "salesforce_id": salesforce_id,
             "xero_id": xero_id,
-            "status": "linked",
+            "status": "linked" if operation.makes_link else "refused",
             "rule": operation.match_rule or operation.rule,
             "score": 1.0 if operation.score is None else operation.score,
             "evidence": operation.evidence,
@@ -78,8 +89,9 @@ class Learner:
 
     def _written_reference(self, operation: Operation) -> str | None:
         """Give the other side's id that a link writes: of a record made in this push the plan had none."""
-        entity = self._mapping.entities.get(operation.entity)
+        entity, invoice = self._mapping.entities.get(operation.entity), self._mapping.invoice
         field = entity.side(operation.system).reference if entity else None
+        field = invoice.link.id if operation.entity == "document" and invoice else field
         return json.loads(operation.native_after or "{}").get(field) if operation.action == "link" else None
 
     def _bases(
@@ -96,9 +108,9 @@ class Learner:
         elif operation.action == "update" and self._is_unit(operation):
             sent = operation.native_after or "{}"
             native = sent if body is None else piece_like(sent, body)
-            yield from _pair(
-                operation, link_id, operation.unit, "agreed", native, operation.source_native, body
-            )
+            # What is put back differs on purpose, until somebody edits it.
+            kind = "accepted" if operation.phase == "undo" else "agreed"
+            yield from _pair(operation, link_id, operation.unit, kind, native, operation.source_native, body)
 
     def _is_unit(self, operation: Operation) -> bool:
         entity = self._mapping.entities.get(operation.entity)
@@ -124,6 +136,45 @@ class Learner:
                 written = unit.receives(operation.system) and unit.name in agreed
                 kind = "agreed" if written else "as_found"
                 yield from _pair(operation, link_id, unit.name, kind, told[unit.name], native, body)
+
+
+def unlike(intent: Intent, body: Body) -> str:
+    """Say in what an invoice differs from the one that was to be made; empty where it agrees.
+
+    Held together: contact, currency, subtotal and total, each as far as the plan knew it. Amounts may be
+    told, and so may ids; nothing else of either is.
+    """
+    planned: dict[str, Any] = loads(intent.operations[0].after or "{}")
+    contact = (intent.body.get("Contact") or {}).get("ContactID")
+    pairs = {
+        "contact": (contact, (body.get("Contact") or {}).get("ContactID")),
+        "currency": (planned.get("currency"), body.get("CurrencyCode")),
+        "subtotal": (amount(planned.get("subtotal")), amount(body.get("SubTotal"))),
+        "total": (amount(planned.get("total")), amount(body.get("Total"))),
+    }
+    return ", ".join(
+        f"{name} {_shown(found)} instead of {_shown(wanted)}"
+        for name, (wanted, found) in pairs.items()
+        if wanted is not None and _folded(wanted) != _folded(found)
+    )
+
+
+def amount(value: Any) -> Decimal | None:
+    """Give an amount of a plan (text) or a reply (number) exactly; null where there is none, or no number."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return None
+
+
+def _shown(value: Any) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _folded(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
 
 
 def _pair(

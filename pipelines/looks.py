@@ -7,27 +7,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipelines.intents import Intent, Operation, vendor_id
+from pipelines.intents import Intent, Operation, key_fields, vendor_id
 from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
-from pipelines.xero.client import parse_date, quoted
+from pipelines.xero.client import RESOURCES, parse_date, quoted
+from pipelines.xero.source import complete, ordered_pages
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
+from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
 from reconcile.ids import long_id
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.normalise import canonical_values, observed_pieces
 
 if TYPE_CHECKING:
     from pipelines.clients import Clients
+    from pipelines.wire import Page
 
 OLD_S: Final = 30.0  # older than this, a look is no ground to write on
 ASKED_AT_ONCE: Final = {"salesforce": 150, "xero": 40}  # so that an address stays below 16 KB
+VOIDED: Final = frozenset({"VOIDED", "DELETED"})
 PIECE: Final = {"side": pl.String, "unit": pl.String, "native": pl.String}
 Body = dict[str, Any]
+
+
+@dataclass
+class Read:
+    """One read through all pages of a list, when it began by our clock and when by theirs.
+
+    place: bodies by id. total: the most that the vendor counted on any page; what left or came while the
+    pages were read then shows.
+    """
+
+    ours: datetime
+    theirs: datetime | None = None
+    total: int | None = None
+    pages: int = 0
+    place: dict[str, Body] = field(default_factory=dict)
+
+    def add(self, page: Page) -> None:
+        self.pages += 1
+        self.theirs = self.theirs or page.server_time
+        if page.total is not None:
+            self.total = max(page.total, self.total or 0)
+        self.place |= {row.record_id: row.body for row in page.rows}
 
 
 class Looks:
@@ -47,9 +74,16 @@ class Looks:
         self._since = dict(seen_at)
         self._overlap = timedelta(seconds=overlap_s)
         self._region, self._now = region, now
-        self._looked_at: dict[tuple[str, str], tuple[datetime, datetime]] = {}  # by us, by their clock
+        self._looked_at: dict[tuple[str, str], tuple[datetime, datetime]] = {}  # by our clock, by theirs
+        self._unchanged_since: dict[tuple[str, str], datetime | None] = {}  # of what no look has shown
+        # As of when what was read is true: the clocks when its first page came; of one record by its id.
+        self._as_of: dict[tuple[str, str, str], tuple[datetime, datetime]] = {}
         self._records: dict[tuple[str, str], dict[str, Body | None]] = {}
         self._keys: dict[tuple[str, str], dict[str, set[str]]] = {}
+        self._keyed: dict[tuple[str, str], set[str]] = {}  # fields by which records are found
+        for (entity, side), name in key_fields(mapping).items():
+            place = (side, self._object(entity, side))
+            self._keyed.setdefault(place, set()).update([name] if name else [])
 
     # -- reading
 
@@ -60,18 +94,45 @@ class Looks:
         if ours is not None and 0 <= (now - ours).total_seconds() < older_than_s:
             return
         since = None if theirs is None else theirs - self._overlap
-        told = theirs
-        for page in self._changed(side, object_name, since):
-            told = page.server_time if told is None else max(told, page.server_time)
-            for row in page.rows:
-                self._keep(side, object_name, row.record_id, row.body)
-        self._looked_at[place] = (now, told or now)
+        self._unchanged_since.setdefault(place, since)
+        found = self._changed(side, object_name, since)
+        self._keep_all(side, object_name, found)
+        # Not of the last page: what changed while they were read may be missing.
+        begun = found.theirs or theirs or now
+        self._looked_at[place] = (now, begun if theirs is None else max(theirs, begun))
+        self._as_of[*place, ""] = (found.ours, begun)
 
-    def _changed(self, side: str, object_name: str, since: datetime | None) -> Iterable[Any]:
+    def read_changed(self, side: str, object_name: str, since: datetime) -> None:
+        """Read what changed since a moment of their clock."""
+        self._keep_all(side, object_name, self._changed(side, object_name, since))
+
+    def _changed(self, side: str, object_name: str, since: datetime | None) -> Read:
         if side == "xero":
-            return self._clients.xero.contact_pages(modified_since=since)
+            return self._xero_list(object_name, since=since)
         where = "" if since is None else f" where SystemModstamp >= {soql_stamp(since)}"
-        return self._clients.salesforce.query(self._select(object_name) + where)
+        return self._read(self._clients.salesforce.query(self._select(object_name) + where))
+
+    def _xero_list(self, object_name: str, **asked: Any) -> Read:
+        """Read a list that is shown to be complete: a row that slips between two pages is an edit not seen."""
+        try:
+            return complete(
+                object_name, lambda: self._read(ordered_pages(self._clients.xero, object_name, **asked))
+            )
+        except SnapshotRefused as error:
+            raise RetryLater(
+                f"xero {RESOURCES[object_name].path}: the list moved each time while it was read, and what we "
+                "would write over can't be told. Nothing was written; run it again when fewer people work there."
+            ) from error
+
+    def _read(self, pages: Iterable[Page]) -> Read:
+        found = Read(self._now())  # no page is asked for before
+        for page in pages:
+            found.add(page)
+        return found
+
+    def _keep_all(self, side: str, object_name: str, found: Read) -> None:
+        for record_id, body in found.place.items():
+            self.keep(side, object_name, record_id, body)
 
     def fetch(self, intents: Sequence[Intent]) -> None:
         """Read these intents' records as they are now: by id, or by the key that a new one carries."""
@@ -84,49 +145,69 @@ class Looks:
         """Read records by id. One that is not given back is not there."""
         for some in _parts(sorted(set(record_ids)), ASKED_AT_ONCE[side]):
             found: set[str] = set()
+            now, first = self._now(), None
             for page in self._by_id(side, object_name, some):
+                first = first or page.server_time
                 for row in page.rows:
                     found.add(row.record_id)
-                    self._keep(side, object_name, row.record_id, row.body)
+                    self.keep(side, object_name, row.record_id, row.body)
+            if first is not None:
+                self._as_of |= {(side, object_name, record_id): (now, first) for record_id in some}
             for record_id in set(some) - found:
                 self._records.setdefault((side, object_name), {})[record_id] = None
 
     def _by_id(self, side: str, object_name: str, record_ids: Sequence[str]) -> Iterable[Any]:
         if side == "xero":
-            return self._clients.xero.contact_pages(ids=record_ids)
+            return self._clients.xero.pages(object_name, ids=record_ids)
         listed = ", ".join(quote(record_id) for record_id in record_ids)
         return self._clients.salesforce.query(f"{self._select(object_name)} where Id in ({listed})")
 
     def _fetch_keys(self, side: str, object_name: str, intents: Sequence[Intent]) -> None:
         keyed = [intent for intent in intents if intent.natural_key]
+        # Of an earlier run's intents the mapping may know another field by now.
+        self._keyed.setdefault((side, object_name), set()).update(str(one.key_field) for one in keyed)
         for some in _parts(keyed, ASKED_AT_ONCE[side]):
-            for page in self._by_key(side, object_name, some):
-                for row in page.rows:
-                    self._keep(side, object_name, row.record_id, row.body)
+            self._keep_all(side, object_name, self._by_key(side, object_name, some))
 
-    def _by_key(self, side: str, object_name: str, intents: Sequence[Intent]) -> Iterable[Any]:
+    def _by_key(self, side: str, object_name: str, intents: Sequence[Intent]) -> Read:
         field = intents[0].key_field
         if side == "xero":
             asked = " OR ".join(f"{field}=={quoted(str(intent.natural_key))}" for intent in intents)
-            return self._clients.xero.contact_pages(where=asked)
+            return self._xero_where(object_name, asked)
         listed = ", ".join(quote(str(intent.natural_key)) for intent in intents)
-        return self._clients.salesforce.query(f"{self._select(object_name)} where {field} in ({listed})")
+        return self._read(
+            self._clients.salesforce.query(f"{self._select(object_name)} where {field} in ({listed})")
+        )
+
+    def _xero_where(self, object_name: str, asked: str) -> Read:
+        """Filter by a key; where Xero refuses the filter (that of a Reference is unconfirmed), read them all."""
+        try:
+            return self._xero_list(object_name, where=asked)
+        except UnexpectedReply as error:
+            if "HTTP 400" not in str(error):
+                raise
+            return self._xero_list(object_name)
 
     def _select(self, object_name: str) -> str:
         names = self._mapping.fields("salesforce").get(object_name, frozenset({"Id"}))
         return f"select {', '.join(sorted(names))} from {object_name}"  # noqa: S608 (SOQL, of the mapping's checked names)
 
-    def _keep(self, side: str, object_name: str, record_id: str, body: Body) -> None:
+    def keep(self, side: str, object_name: str, record_id: str, body: Body) -> None:
+        """Take a record as a reply shows it."""
         place = (side, object_name)
         self._records.setdefault(place, {})[record_id] = body
-        for field in self._key_fields(side, object_name):
-            value = body.get(field)
+        for name in self._keyed.get(place, ()):
+            value = body.get(name)
             if value and not body.get("IsDeleted"):
                 self._keys.setdefault(place, {}).setdefault(_folded(value), set()).add(record_id)
 
-    def _key_fields(self, side: str, object_name: str) -> set[str]:
-        sides = [entity.side(side) for entity in self._mapping.entities.values()]
-        return {one.reference for one in sides if one.reference and one.object == object_name}
+    def _object(self, entity: str, side: str) -> str:
+        mapped = self._mapping.entities.get(entity)
+        if mapped is not None:
+            return mapped.side(side).object
+        invoice = self._mapping.invoice
+        assert invoice is not None, f"no entity {entity!r} in the mapping"
+        return invoice.xero if side == "xero" else invoice.salesforce
 
     # -- answers
 
@@ -144,6 +225,62 @@ class Looks:
     def record(self, side: str, object_name: str, record_id: str) -> Body | None:
         """Give a record by id as last seen."""
         return self._records.get((side, object_name), {}).get(record_id)
+
+    def records(self, side: str, object_name: str) -> list[Body]:
+        """Give every record of an object that a look has shown."""
+        return [body for body in self._records.get((side, object_name), {}).values() if body is not None]
+
+    def field(self, side: str, object_name: str, record_id: str, name: str) -> Any:
+        """Give what a record made in this run holds in a field; read by id where no reply has shown it.
+
+        Raises KeyError where the record does not tell it, and as the clients do.
+        """
+        body = self.record(side, object_name, record_id)
+        if body is None or body.get(name) is None:
+            self.fetch_ids(side, object_name, [record_id])
+            body = self.record(side, object_name, record_id)
+        if body is None or body.get(name) is None:
+            raise KeyError(name)
+        return body[name]
+
+    def stamp(self, side: str, object_name: str, record_id: str) -> datetime | None:
+        """Give the moment since which a record has not changed: its own stamp where a look has shown it.
+
+        What the looks did not show is older than what they asked for.
+        """
+        body = self.record(side, object_name, record_id)
+        if body is not None:
+            return modified_at(body, side)
+        return self._unchanged_since.get((side, object_name))
+
+    def second_left_s(self, intent: Intent) -> float | None:
+        """Give how long the second lasts in which a record changed; null where the look came after it.
+
+        A second change in that second may be missing in what the look showed, and has no stamp of its own.
+        """
+        body, look = self.body(intent), self._last_look(intent)
+        stamp = modified_at(body, intent.system) if body is not None else None
+        if stamp is None or look is None or int(look[1].timestamp()) > int(stamp.timestamp()):
+            return None
+        # By our clock: of theirs only whole seconds are known.
+        return min(max(1.0 - (self._now() - look[0]).total_seconds(), 0.0), 1.0)
+
+    def _last_look(self, intent: Intent) -> tuple[datetime, datetime] | None:
+        """Give when a record was looked at last: by our clock, by theirs."""
+        place = (intent.system, intent.object)
+        which = [(*place, ""), (*place, intent.record_id or "")]
+        return max((self._as_of[one] for one in which if one in self._as_of), default=None)
+
+    def timed(self, intent: Intent) -> Intent:
+        """Give an intent with the moment as of which its record is known, for whoever measures the window."""
+        look = self._last_look(intent)
+        if look is None:
+            return intent
+        ours, theirs = look
+        body = self.body(intent)
+        seen = modified_at(body, intent.system) if body is not None else None
+        told = {"ours": ours.isoformat(), "theirs": theirs.isoformat()}
+        return replace(intent, look=told | {"stamp": seen.isoformat() if seen else None})
 
     def was_seen(self, intent: Intent) -> bool:
         """Say whether a record with an id was looked at: it changed since the snapshot, or was asked for."""
@@ -226,12 +363,12 @@ class Looks:
 
 
 def is_closed(body: Body, side: str) -> bool:
-    """Say whether a record takes no writes: deleted, archived, or its person asked to be forgotten."""
-    return (
-        bool(body.get("IsDeleted"))
-        if side == "salesforce"
-        else body.get("ContactStatus", "ACTIVE") != "ACTIVE"
-    )
+    """Say whether a record takes no writes: deleted, archived, voided, or its person asked to be forgotten."""
+    if side == "salesforce":
+        return bool(body.get("IsDeleted"))
+    if "InvoiceID" in body:
+        return body.get("Status") in VOIDED
+    return body.get("ContactStatus", "ACTIVE") != "ACTIVE"
 
 
 def modified_at(body: Body, side: str) -> datetime | None:
@@ -240,7 +377,10 @@ def modified_at(body: Body, side: str) -> datetime | None:
 
 
 def own_id(body: Body, side: str) -> str:
-    return str(long_id(str(body["Id"])) if side == "salesforce" else str(body["ContactID"]).lower())
+    if side == "salesforce":
+        return str(long_id(str(body["Id"])))
+    # An invoice shows its contact inside, never beside.
+    return str(body[RESOURCES["Invoice" if "InvoiceID" in body else "Contact"].id_field]).lower()
 
 
 def entity_id(record_id: str, entity: str, side: str) -> str:
@@ -271,7 +411,8 @@ def _compared(now: str | None, before: str | None, after: str | None) -> str:
 
 
 def _plain(native: str | None) -> str | None:
-    return None if native is None else dumps(_without_blanks(json.loads(native)))
+    # No value and a field that holds none are the same.
+    return dumps(_without_blanks(json.loads(native or "{}")))
 
 
 def _without_blanks(value: Any) -> Any:

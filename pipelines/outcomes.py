@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipelines.intents import Ended, Intent, Operation
 from pipelines.journal_intents import Sent
+from pipelines.protocol import DONE as DONE
+from pipelines.protocol import Proof
 from reconcile.model import OUTCOME_ROWS, conform
 
 if TYPE_CHECKING:
     from pipelines.journal import Journal
     from pipelines.journal_lease import Lease
 
-DONE: Final = frozenset({"confirmed", "adopted"})
-
 
 class Outcomes:
     """What this push knows of its operations, and of the links that hold."""
 
-    def __init__(self, journal: Journal, lease: Lease, plan_hash: str) -> None:
+    def __init__(self, journal: Journal, lease: Lease, plan_hash: str, planned: Collection[str] = ()) -> None:
         self.journal, self.lease, self.plan_hash = journal, lease, plan_hash
-        self.links: set[str] = set(journal.links()["link_id"])
+        self.planned = frozenset(planned)  # the operations that may be sent
+        self.links = journal.intents.link_ids()
         self.ended: dict[str, Ended] = {}
-        known = journal.outcomes(plan_hash).filter(pl.col("outcome").cast(pl.String).is_in(DONE))
-        self.earlier = {
-            operation_id: (outcome, record_id)
-            for operation_id, outcome, record_id in known.select(
-                "operation_id", "outcome", "record_id"
-            ).iter_rows()
-        }
+        self.earlier = journal.intents.done(plan_hash)
 
     def tell_again(self, operations: Iterable[Operation]) -> None:
         """Take over what an earlier push of this plan made."""
@@ -60,13 +55,16 @@ class Outcomes:
         ended: Sequence[tuple[Intent, Sequence[Ended]]],
         *,
         status: int | None = None,
-        not_sent: bool = False,
+        proof: Proof | None = None,
     ) -> None:
-        """Keep what became of a request's intents; one without outcomes ends, and its operations go on."""
+        """Keep what became of a request's intents; one without outcomes ends, and its operations go on.
+
+        proof: why those may go on.
+        """
         if not ended:
             return
         self.journal.intents.close(
-            sent, ended, plan_hash=self.plan_hash, fence=self.lease, status=status, sending_failed=not_sent
+            sent, ended, plan_hash=self.plan_hash, fence=self.lease, status=status, proof=proof
         )
         self._take(one for _, some in ended for one in some)
 
@@ -79,6 +77,10 @@ class Outcomes:
 
     def wait(self, operations: Iterable[Operation], why: str) -> None:
         self.conclude([Ended(one, "waiting", message=why) for one in operations])
+
+    def ask(self, operations: Iterable[Operation], why: str) -> None:
+        """Leave them to a person: planning leaves them out until it is told to try again."""
+        self.conclude([Ended(one, "asked", message=why) for one in operations])
 
     def stay_unknown(self, intents: Iterable[Intent]) -> None:
         """The journal has them as unknown already; here they are told."""

@@ -1,34 +1,49 @@
 """Makes a plan of the snapshot at hand: decide, check, seal.
 
-(raw) -> canonicalise -> match -> merge -> build_plan -> check -> seal
+(raw) -> canonicalise -> match -> merge -> build_plan -> documents -> check -> seal
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from pipelines import plans
-from pipelines.context import Context, now
+from pipelines.context import Context
 from pipelines.journal import PlanRow
 from pipelines.plans import Planned
 from reconcile import model
-from reconcile.drift import standing, with_age
+from reconcile.documents import Documents, canonical_documents
+from reconcile.drift import standing as unit_standing
+from reconcile.drift import with_age
 from reconcile.errors import (
     CheckStopped,
     FixData,
     PlanUnusable,
 )
+from reconcile.invoices import Standing, document_records, standing, with_documents
+from reconcile.mapped import REFERENCE_DATA, DocumentMapping
 from reconcile.mapping import EntityMapping, check_mapping
 from reconcile.match import match
 from reconcile.merge import merge, recent_writes
 from reconcile.normalise import Canonical, base_values, canonicalise
-from reconcile.plan import Part, Plan, beyond_limits, build_plan, cost, part_of, plan_hash
+from reconcile.plan import (
+    Part,
+    Plan,
+    beyond_limits,
+    build_plan,
+    cost,
+    invoice_contacts,
+    part_of,
+    plan_hash,
+    with_dependents,
+    without_unneeded,
+)
 
 if TYPE_CHECKING:
     from pipelines.warehouse import Snapshot, Warehouse
@@ -45,14 +60,40 @@ class Decided:
     parts: tuple[Part, ...]
     fields: pl.DataFrame
     raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
 
     @property
     def records(self) -> pl.DataFrame:
-        return pl.concat([part.records for part in self.parts])
+        more = [self.invoicing.records] if self.invoicing else []
+        return pl.concat([*(part.records for part in self.parts), *more])
 
     @property
     def values(self) -> pl.DataFrame:
-        return pl.concat([part.values for part in self.parts])
+        more = [self.invoicing.names] if self.invoicing else []
+        return pl.concat([*(part.values for part in self.parts), *more])
+
+    @property
+    def links(self) -> pl.DataFrame:
+        """LINKS that hold in this run: those that the journal knows, and those just found."""
+        found = [model.conform(part.matches.links, model.LINKS) for part in self.parts]
+        return pl.concat([*found, *([self.invoicing.links] if self.invoicing else [])])
+
+
+@dataclass(frozen=True)
+class Invoicing:
+    """What was decided about documents, beside the plan.
+
+    raw: RAW by "side.object". records RECORDS, names VALUES, links LINKS, of documents. on_demand: operations
+    that make a contact for no other reason than a document.
+    """
+
+    raw: Mapping[str, pl.DataFrame]
+    documents: Documents
+    standing: Standing
+    records: pl.DataFrame
+    names: pl.DataFrame
+    links: pl.DataFrame
+    on_demand: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -73,7 +114,7 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
     decided = _without_failed(ctx, decide(ctx, warehouse), _snapshot(warehouse).errors)
-    decided = decided if options.retry_refused else _without_refused(ctx, decided)
+    decided = _only_needed(decided if options.retry_refused else _without_refused(ctx, decided))
     kept, rejects, findings = check(
         ctx, warehouse, decided, raw_moved=_raw_moved(last, basis), allowed=options.allowed
     )
@@ -124,13 +165,14 @@ def stored(ctx: Context, row: PlanRow) -> Planned:
 def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     """Canonical, match, merge and plan over the snapshot at hand; no writes anywhere."""
     fields = warehouse.fields()
-    check_mapping(ctx.mapping, fields)
+    unread = _unread(ctx, _snapshot(warehouse))
+    check_mapping(replace(ctx.mapping, documents={}) if unread else ctx.mapping, fields)
     written = ctx.journal.recent(limit=RECENT_WRITES)
     decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
     parts: list[Part] = []
     party_links: pl.DataFrame | None = None
     raw: dict[str, pl.DataFrame] = {}
-    for entity in model.ENTITIES:
+    for entity in model.MERGED:
         if entity not in ctx.mapping.entities:
             continue
         entity_mapping = ctx.mapping.entities[entity]
@@ -172,7 +214,70 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             ),
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
-    return Decided(build_plan(parts, fields, decisions), tuple(parts), fields, raw)
+    if ctx.mapping.invoice is None or unread:
+        plan = build_plan(parts, fields, decisions)
+        plan = replace(plan, rejects=pl.concat([plan.rejects, _told_unread(unread)])) if unread else plan
+        return Decided(plan, tuple(parts), fields, raw)
+    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known)
+    plan = build_plan(parts, fields, decisions, invoicing.standing.accounts)
+    return _with_invoices(ctx.mapping.invoice, Decided(plan, tuple(parts), fields, raw, invoicing), invoicing)
+
+
+def _invoicing(mapping: DocumentMapping, warehouse: Warehouse, links: pl.DataFrame) -> Invoicing:
+    """Read what invoices are made of, and say where each opportunity stands."""
+    raw = {name: warehouse.raw(*name.split(".")) for name in mapping.objects}
+    documents = canonical_documents(raw, mapping)
+    found = standing(documents, links, mapping)
+    records, named = document_records(documents, mapping)
+    known = model.conform(links.filter(pl.col("entity") == "document"), model.LINKS)
+    return Invoicing(
+        raw=raw,
+        documents=documents,
+        standing=found,
+        records=records,
+        names=named,
+        links=pl.concat([known, found.adopted]),
+    )
+
+
+def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoicing) -> Decided:
+    """Plan invoices, of what the plan says of parties."""
+    plan = decided.plan
+    party = next(part for part in decided.parts if part.mapping.entity == "party")
+    made = plan.operations.filter(
+        pl.col("entity") == "party", pl.col("system") == "xero", pl.col("action") == "create"
+    )
+    on_demand = made["operation_id"] if party.mapping.create["xero"] == "on_demand" else ()
+    return replace(
+        decided,
+        plan=with_documents(plan, invoicing.documents, invoicing.standing, mapping, party),
+        raw={**decided.raw, **invoicing.raw},
+        invoicing=replace(invoicing, on_demand=frozenset(on_demand)),
+    )
+
+
+def _unread(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
+    """Give, of the objects that invoices are made of, those that this snapshot lacks, and why."""
+    if ctx.mapping.invoice is None:
+        return {}
+    return {
+        name: snapshot.errors.get(name, "it was not read yet")
+        for name in ctx.mapping.invoice.objects
+        if name in snapshot.errors or name not in snapshot.complete_as_of
+    }
+
+
+def _told_unread(unread: Mapping[str, str]) -> pl.DataFrame:
+    reason = f"nothing is planned for invoices: {'; '.join(unread)} could not be read"
+    row = {"stage": "pull", "entity": "document", "reason": reason}
+    return model.conform(pl.DataFrame([row]), model.REJECTS)
+
+
+def _only_needed(decided: Decided) -> Decided:
+    if decided.invoicing is None:
+        return decided
+    kept = without_unneeded(decided.plan.operations, decided.invoicing.on_demand)
+    return replace(decided, plan=replace(decided.plan, operations=kept))
 
 
 def _without_refused(ctx: Context, decided: Decided) -> Decided:
@@ -184,19 +289,21 @@ def _without_refused(ctx: Context, decided: Decided) -> Decided:
     refused = operations.join(ctx.journal.dead_letters().select("operation_id", "message"), on="operation_id")
     if refused.is_empty():
         return decided
-    out = set(refused["operation_id"])
-    while more := set(operations.filter(pl.col("depends_on").is_in(list(out)))["operation_id"]) - out:
-        out |= more
-    told = refused.select(
+    out = with_dependents(operations, refused["operation_id"])
+    said = pl.format(
+        "it was refused: {}. Mend it there, then run `reconcile plan --retry`",
+        pl.col("message").str.strip_chars_end(". "),
+    )
+    left_out = operations.filter(pl.col("operation_id").is_in(list(out)))
+    told = left_out.join(
+        refused.select("operation_id", pl.col("message").fill_null("")), on="operation_id", how="left"
+    ).select(
         stage=pl.lit("push"),
         entity=pl.col("entity").cast(pl.String),
         side=pl.col("system").cast(pl.String),
         record_id=pl.coalesce("record_id", "source_id"),
         unit="unit",
-        reason=pl.format(
-            "it was refused: {}. Mend it there, then run `reconcile plan --retry`",
-            pl.col("message").fill_null("").str.strip_chars_end(". "),
-        ),
+        reason=pl.coalesce(said, pl.lit("what it depends on was refused; it is planned when that is made")),
     )
     kept = operations.filter(~pl.col("operation_id").is_in(list(out)))
     rejects = pl.concat([decided.plan.rejects, model.conform(told, model.REJECTS)])
@@ -211,7 +318,7 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
         if any(f"{side}.{entity.side(side).object}" in errors for side in model.SIDES)
     ]
     if "party" in failed:
-        failed = list(ctx.mapping.entities)
+        failed = [*ctx.mapping.entities, *(["document"] if ctx.mapping.invoice else [])]
     if not failed:
         return decided
     plan, held = decided.plan, pl.col("entity").cast(pl.String).is_in(failed)
@@ -279,34 +386,41 @@ def check(
     snapshot = _snapshot(warehouse)
     last = last_plan(ctx)
     limits = ctx.settings.limits
-    links = pl.concat([part.matches.links for part in decided.parts])
     found = [
         run_checks(
             "raw",
-            decided.raw,
+            {name: frame for name, frame in decided.raw.items() if name not in NOT_CHECKED},
             {
-                "now": now(),
+                "now": ctx.now(),
                 "previous_rows": dict(last.rows) if last else {},
                 "complete_as_of": snapshot.complete_as_of,
                 "smallest_share": ctx.settings.pull.smallest_share,
                 "allowed": allowed,
             },
         ),
-        run_checks("canonical", {"records": decided.records, "values": decided.values}, {"allowed": allowed}),
+        run_checks(
+            "canonical",
+            {"records": decided.records, "values": decided.values, **_open_documents(decided)},
+            {"allowed": allowed},
+        ),
         run_checks(
             "plan",
             {
                 "operations": operations,
-                "links": links,
+                "links": decided.links,
                 "records": decided.records,
                 "values": decided.values,
                 "fields": decided.fields,
+                **_invoices_there(decided),
             },
             {
+                **_invoice_rules(ctx),
                 "max_operations": limits.max_operations,
                 "max_share": limits.max_share,
+                # An opportunity's reference to its invoice follows Xero as a projection does.
                 "projections": [
-                    p.name for entity in ctx.mapping.entities.values() for p in entity.projections
+                    "reference",
+                    *(p.name for entity in ctx.mapping.entities.values() for p in entity.projections),
                 ],
                 "allowed": allowed,
             },
@@ -315,8 +429,54 @@ def check(
     findings = pl.concat(found)
     if verdict(findings) == "stop":
         raise CheckStopped(stopped(findings))
-    kept, rejects = set_aside(operations, findings)
+    kept, rejects = set_aside(operations, _with_documents_of_lines(decided, findings))
+    if decided.invoicing is not None:
+        kept = without_unneeded(kept, decided.invoicing.on_demand)
     return kept, rejects, findings
+
+
+NOT_CHECKED: Final = frozenset(
+    f"xero.{name}" for name in REFERENCE_DATA
+)  # short lists, some without ids and times
+
+
+def _open_documents(decided: Decided) -> dict[str, pl.DataFrame]:
+    """Give the documents that are to be made, with their lines."""
+    if decided.invoicing is None:
+        return {}
+    opened = decided.invoicing.standing.open.select(list(model.DOCUMENTS))
+    lines = decided.invoicing.documents.lines.join(
+        opened, left_on="document_id", right_on="record_id", how="semi"
+    )
+    return {"documents": opened, "lines": lines}
+
+
+def _invoices_there(decided: Decided) -> dict[str, pl.DataFrame]:
+    return {} if decided.invoicing is None else {"invoices": decided.invoicing.documents.invoices}
+
+
+def _invoice_rules(ctx: Context) -> dict[str, Any]:
+    mapping = ctx.mapping.invoice
+    if mapping is None:
+        return {}
+    return {
+        "cut_over": str(mapping.cut_over),
+        "key_field": mapping.number.key_field,
+        "inclusive": mapping.line_amounts == "inclusive",
+    }
+
+
+def _with_documents_of_lines(decided: Decided, findings: pl.DataFrame) -> pl.DataFrame:
+    """Let a line's fault be its document's: no operation knows the id of a line."""
+    if decided.invoicing is None or findings["passed"].all():
+        return findings
+    failed = findings.filter(~pl.col("passed"))["record_ids"].explode()
+    lines = decided.invoicing.documents.lines.filter(pl.col("line_id").is_in(failed.implode()))
+    owner = dict(lines.select("line_id", "document_id").iter_rows())
+    if not owner:
+        return findings
+    named = pl.col("record_ids").list.eval(pl.element().replace(owner))
+    return findings.with_columns(record_ids=named)
 
 
 def _ids_at_fault(findings: pl.DataFrame) -> frozenset[str]:
@@ -344,11 +504,12 @@ def _seal(
     operations: pl.DataFrame,
     set_aside: pl.DataFrame,
     findings: pl.DataFrame,
+    undoes: str | None = None,
 ) -> Planned:
     from expectations.checks import for_keeping
 
     snapshot, decisions = _snapshot(warehouse), decided.plan
-    limits, made = ctx.settings.limits, now()
+    limits, made = ctx.settings.limits, ctx.now()
     aged = with_age(pl.concat([decisions.drift, decisions.conflicts]), warehouse.drift_history(), now=made)
     pins = ctx.journal.pins()
     header = {
@@ -359,6 +520,7 @@ def _seal(
         "mapping": ctx.mapping.hash,
         "snapshot": snapshot.snapshot_id,
         "created_at": made.isoformat(),
+        **({"undoes": undoes} if undoes else {}),
     }
     planned = Planned(
         hash=plan_hash(operations, header),
@@ -376,16 +538,22 @@ def _seal(
         header=header,
         complete_as_of=snapshot.complete_as_of,
         beyond_limits=beyond_limits(
-            operations, decided.records, max_operations=limits.max_operations, max_share=limits.max_share
+            operations,
+            decided.records,
+            max_operations=limits.max_operations,
+            max_share=limits.max_share,
+            max_amount=limits.max_amount,
         ),
         names=_names(decided, decisions, operations),
-        basis=_basis(ctx, warehouse),
+        # What takes a run back answers another question than "what differs": it is never told again as that.
+        basis={} if undoes else _basis(ctx, warehouse),
         rows=snapshot.rows,
         errors=snapshot.errors,
         # What a proposed link waits for is counted there.
         unmatched=decisions.unmatched.filter(pl.col("why").ne_missing("review")),
-        links=pl.concat([_holding(decided), model.conform(decisions.review, model.LINKS)]),
+        links=pl.concat([decided.links, model.conform(decisions.review, model.LINKS)]),
         summary=_standing(ctx, decided),
+        seen=_seen(decided.raw, operations),
     )
     file = plans.store(planned, ctx.plans_folder)
     manifest = {
@@ -402,14 +570,45 @@ def _seal(
     return replace(planned, file=file)
 
 
-def _holding(decided: Decided) -> pl.DataFrame:
-    """Give the LINKS that hold in this run: those that the journal knows, and those just found."""
-    return pl.concat([model.conform(part.matches.links, model.LINKS) for part in decided.parts])
+def compensate(
+    ctx: Context,
+    warehouse: Warehouse,
+    run_id: str,
+    way_back: Callable[[Mapping[str, Part]], tuple[pl.DataFrame, pl.DataFrame]],
+) -> Planned:
+    """Seal a plan of the operations that take a run back, checked as any plan.
+
+    way_back: takes each entity as it is now, and gives (OPERATIONS, REJECTS).
+    """
+    decided = decide(ctx, warehouse)
+    operations, rejects = way_back({part.mapping.entity: part for part in decided.parts})
+    none = {name: getattr(decided.plan, name).clear() for name in ("adopted_links", "adopted_moves", "moves")}
+    decided = replace(decided, plan=replace(decided.plan, operations=operations, rejects=rejects, **none))
+    kept, set_aside, findings = check(ctx, warehouse, decided, raw_moved=False)
+    return _seal(ctx, warehouse, decided, kept, set_aside, findings, undoes=run_id)
+
+
+def _seen(raw: Mapping[str, pl.DataFrame], operations: pl.DataFrame) -> pl.DataFrame:
+    """Give SEEN: the rows, as they were pulled, of all records that the operations write or are made from."""
+    ids = pl.concat([operations["record_id"], operations["source_id"]]).drop_nulls()
+    wanted = ids.str.strip_suffix(":primary").unique().implode()
+    frames = [
+        rows.filter(pl.col("record_id").is_in(wanted)).with_columns(
+            side=pl.lit(name.partition(".")[0]), object=pl.lit(name.partition(".")[2])
+        )
+        for name, rows in raw.items()
+    ]
+    parts = [model.conform(frame, model.SEEN) for frame in frames]
+    return pl.concat([model.empty(model.SEEN), *parts]).sort("side", "object", "record_id")
 
 
 def _standing(ctx: Context, decided: Decided) -> pl.DataFrame:
     units = {name: [unit.name for unit in entity.units] for name, entity in ctx.mapping.entities.items()}
-    return standing(units, _holding(decided), decided.plan.drift, decided.plan.conflicts)
+    return unit_standing(units, _merged_links(decided), decided.plan.drift, decided.plan.conflicts)
+
+
+def _merged_links(decided: Decided) -> pl.DataFrame:
+    return decided.links.filter(pl.col("entity") != "document")
 
 
 def _names(decided: Decided, plan: Plan, operations: pl.DataFrame) -> dict[str, str]:
@@ -423,6 +622,7 @@ def _names(decided: Decided, plan: Plan, operations: pl.DataFrame) -> dict[str, 
                 for frame in (plan.conflicts, plan.review, plan.drift)
                 for column in ("salesforce_id", "xero_id")
             ),
+            *([invoice_contacts(operations)] if decided.invoicing else []),
         ]
     ).drop_nulls()
     named = decided.values.filter(

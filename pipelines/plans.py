@@ -28,6 +28,7 @@ TABLES: Final = (
     "links",  # model.LINKS: all that hold, and those to review
     "unmatched",  # entity, side, record_id, why
     "summary",  # reconcile.drift.UNIT_STANDING
+    "seen",  # model.SEEN
 )
 
 
@@ -53,6 +54,7 @@ class Planned:
     links: pl.DataFrame
     unmatched: pl.DataFrame
     summary: pl.DataFrame
+    seen: pl.DataFrame
     cost: Mapping[str, int]
     header: Mapping[
         str, Any
@@ -122,7 +124,7 @@ def store(planned: Planned, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     tables = {name: _parquet(getattr(planned, name)) for name in TABLES}
     for name, data in tables.items():
-        _write(_table_file(folder, planned.hash, name), data)
+        write_whole(_table_file(folder, planned.hash, name), data)
     manifest = {
         "plan": planned.hash,
         "created_at": planned.created_at.isoformat(),
@@ -137,13 +139,15 @@ def store(planned: Planned, folder: Path) -> Path:
         "names": dict(planned.names),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()},
     }
-    _write(_manifest_file(folder, planned.hash), json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    write_whole(
+        manifest_file(folder, planned.hash), json.dumps(manifest, ensure_ascii=False, indent=1).encode()
+    )
     return _table_file(folder, planned.hash, "operations")
 
 
 def seal_of(folder: Path, plan_hash: str) -> str:
     """Give the sha256 of a stored plan's manifest, which holds those of its tables; the journal keeps it."""
-    return hashlib.sha256(_manifest_file(folder, plan_hash).read_bytes()).hexdigest()
+    return hashlib.sha256(manifest_file(folder, plan_hash).read_bytes()).hexdigest()
 
 
 def load(folder: Path, plan_hash: str, *, seal: str | None = None) -> Planned:
@@ -158,7 +162,7 @@ def load(folder: Path, plan_hash: str, *, seal: str | None = None) -> Planned:
                 f"plan {plan_hash[:10]}: its manifest was changed after it was sealed. "
                 "Make a new one with `reconcile plan`."
             )
-        manifest = json.loads(_manifest_file(folder, plan_hash).read_text(encoding="utf-8"))
+        manifest = json.loads(manifest_file(folder, plan_hash).read_text(encoding="utf-8"))
         tables = {name: _table_file(folder, plan_hash, name).read_bytes() for name in TABLES}
     except (FileNotFoundError, ValueError):
         raise PlanUnusable(
@@ -187,6 +191,7 @@ def load(folder: Path, plan_hash: str, *, seal: str | None = None) -> Planned:
         links=frames["links"],
         unmatched=frames["unmatched"],
         summary=frames["summary"],
+        seen=frames["seen"],
         cost=manifest["cost"],
         header=manifest["header"],
         complete_as_of={name: datetime.fromisoformat(at) for name, at in manifest["complete_as_of"].items()},
@@ -202,7 +207,8 @@ def expired(planned: Planned, now: datetime) -> bool:
     return now.astimezone(UTC) >= planned.expires_at
 
 
-def _manifest_file(folder: Path, plan_hash: str) -> Path:
+def manifest_file(folder: Path, plan_hash: str) -> Path:
+    """Give the file that names a plan's tables and holds their hashes."""
     return folder / f"{plan_hash}.json"
 
 
@@ -216,7 +222,8 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, for its owner only."""
     temporary = path.with_suffix(path.suffix + ".part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

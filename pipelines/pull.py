@@ -13,7 +13,8 @@ from pipelines.clients import Clients
 from pipelines.extract import Extract
 from pipelines.failpoint import point
 from pipelines.salesforce.client import RefusedQuery
-from pipelines.salesforce.source import OBJECTS, pull_object
+from pipelines.salesforce.source import OBJECTS
+from pipelines.salesforce.source import pull_object as pull_salesforce
 from pipelines.settings import Settings
 from pipelines.warehouse import (
     CATALOG,
@@ -26,13 +27,23 @@ from pipelines.warehouse import (
     next_boundary,
     snapshot_id_at,
 )
-from pipelines.xero.source import pull_contacts, with_unlisted
+from pipelines.xero.source import REFERENCES, with_unlisted
+from pipelines.xero.source import pull_object as pull_xero
 from reconcile.errors import FixSettings, ReconcileError, SnapshotRefused
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TARGETS: Final = (*(("salesforce", name) for name in OBJECTS), ("xero", "Contact"))
+# Pulled where the mapping names them. What invoices are made of comes before the lists that they are held
+# against: only then it shows whether those are needed.
+FOR_DOCUMENTS: Final = (
+    ("salesforce", "Opportunity"),
+    ("salesforce", "OpportunityLineItem"),
+    ("xero", "Invoice"),
+    *(("xero", name) for name in REFERENCES),
+)
+REFERENCES_LAST: Final = timedelta(hours=1)  # an account that somebody adds moves nothing else
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,8 @@ def pull(
     """Bring the warehouse up to date with both systems.
 
     needed: side -> object -> fields that the mapping reads (`mapping.fields(side)`); a field that was never
-    asked for brings a sweep. accept_smaller: also take a sweep that misses many rows, or a changed type.
+    asked for brings a sweep. Objects that only documents need are pulled where it names them.
+    accept_smaller: also take a sweep that misses many rows, or a changed type.
     An object that fails keeps its previous snapshot and is told in the result; the others go on.
     Raises the first object's error where every object failed; DiskFull, LoadFailed.
     """
@@ -106,10 +118,17 @@ def pull(
     states: dict[tuple[str, str], ObjectState] = {}
     changes: dict[str, pa.Table] = {}
     failures: list[ReconcileError] = []
-    for side, object_name in TARGETS:
+    targets = _targets(needed)
+    for side, object_name in targets:
         wanted = (needed or {}).get(side, {}).get(object_name, frozenset())
         old = before.state(side, object_name) if before else None
         sweep = sweep_all or _sweep_is_due(settings, old, wanted, now)
+        if (side, object_name) in REFERENCE_LISTS:
+            if not (sweep or _documents_moved(states) or _is_stale(old, now)):
+                assert old is not None
+                states[side, object_name] = replace(old, rows_seen=0, rows_changed=0, deleted=0, notes=())
+                continue
+            sweep = True  # short lists, some of which know no delta
         progress(f"{side} {object_name}: {'reading all' if sweep else 'reading what changed'}")
         try:
             extract = _extract(
@@ -129,12 +148,34 @@ def pull(
         progress(
             f"{side} {object_name}: {len(extract.ids)} rows read, {states[side, object_name].rows_changed} new"
         )
-    if len(failures) == len(TARGETS):
+    if len(failures) == len(targets):
         raise failures[0]
     snapshot = _store(warehouse, before, extracts, states, changes, now)
     calls = {side: count - calls_before[side] for side, count in clients.calls().items()}
-    results = tuple(_result(states[target]) for target in TARGETS)
+    results = tuple(_result(states[target]) for target in targets)
     return PullResult(snapshot.snapshot_id, results, calls, tuple(failures))
+
+
+REFERENCE_LISTS: Final = frozenset(("xero", name) for name in REFERENCES)
+
+
+def _targets(
+    needed: Mapping[str, Mapping[str, frozenset[str]]] | None,
+) -> tuple[tuple[str, str], ...]:
+    named = [(side, name) for side, name in FOR_DOCUMENTS if name in (needed or {}).get(side, {})]
+    return (*TARGETS, *named)
+
+
+def _documents_moved(states: Mapping[tuple[str, str], ObjectState]) -> bool:
+    """Say whether anything of which invoices are made arrived in this pull: then one may have to be planned."""
+    made_of = ("Opportunity", "OpportunityLineItem", "Invoice")
+    return any(state.rows_changed for (_, name), state in states.items() if name in made_of)
+
+
+def _is_stale(old: ObjectState | None, now: datetime) -> bool:
+    # A clock that went back says nothing about an age.
+    known = old.full_at if old and not old.error else None
+    return known is None or not timedelta(0) <= now - known < REFERENCES_LAST
 
 
 def _sweep_is_due(settings: Settings, old: ObjectState | None, wanted: frozenset[str], now: datetime) -> bool:
@@ -162,12 +203,14 @@ def _extract(
         # One second more than the overlap: both vendors' filters know whole seconds only.
         since = old.complete_as_of - timedelta(seconds=settings.pull.overlap_s + 1)
     if side == "xero":
-        extract = pull_contacts(clients.xero, since=since)
-        missing = warehouse.known_ids(extract) - extract.ids if extract.whole else ()
+        extract = pull_xero(clients.xero, object_name, since=since)
+        # An item or a tax rate that is gone was deleted; a contact or an invoice never is.
+        lasts = extract.whole and (side, object_name) not in REFERENCE_LISTS
+        missing = warehouse.known_ids(extract) - extract.ids if lasts else ()
         return with_unlisted(clients.xero, extract, missing)
     known = warehouse.types(side, object_name)
     try:
-        return pull_object(
+        return pull_salesforce(
             clients.salesforce,
             object_name,
             since=since,
@@ -180,7 +223,7 @@ def _extract(
         if since is None:
             raise
         # A field that the last sweep read is gone or hidden: only a sweep learns what is there now.
-        return pull_object(
+        return pull_salesforce(
             clients.salesforce, object_name, since=None, needed=wanted, known=known, accept_types=accept
         )
 
@@ -256,7 +299,7 @@ def _store(
         taken_at=taken,
         boundary=taken if changes or before is None else before.boundary,
         content_id=snapshot_id if moved or before is None else before.content_id,
-        objects=tuple(states[target] for target in TARGETS),
+        objects=tuple(states.values()),
     )
     point("before the snapshot is begun")
     if changes:

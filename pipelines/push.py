@@ -10,21 +10,25 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipelines.delivery import WRITERS, Delivery, Timing
-from pipelines.intents import Ended, Intent, Operation, Request, group, resolve, vendor_id
+from pipelines import protocol
+from pipelines.delivery import WRITERS, Delivery
+from pipelines.intents import Ended, Intent, Operation, Request, group, key_fields, resolve, vendor_id
 from pipelines.journal_knowledge import long_moves
-from pipelines.journal_store import utc_now
 from pipelines.learning import Learner
 from pipelines.looks import Looks
-from pipelines.outcomes import DONE, Outcomes, outcome_rows
+from pipelines.outcomes import Outcomes, outcome_rows
+from pipelines.protocol import ATTEMPTS, DONE, Timing, utc_now
+from pipelines.salesforce import writer as salesforce_writer
 from pipelines.settings import Limits
-from reconcile.errors import Incident, LogInAgain, RetryLater
+from pipelines.settings import Push as PushSettings
+from pipelines.sources import Sources
+from reconcile.errors import LogInAgain, RetryLater
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.model import OPERATIONS, PHASES, SIDES, conform
 
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
     from pipelines.journal import Journal
     from pipelines.journal_lease import Lease
 
-ATTEMPTS: Final = 3  # at one operation in one push
 Progress = Callable[[int, int, str], None]
 
 
@@ -47,8 +50,10 @@ def push(
     plan_hash: str,
     seen_at: Mapping[str, datetime],
     moves: pl.DataFrame | None = None,
+    seen: pl.DataFrame | None = None,
     region: str = "GB",
     settings_limits: Limits | None = None,
+    settings_push: PushSettings | None = None,
     overlap_s: float = 900,
     phases: Collection[str] | None = None,
     run_id: str = "",
@@ -59,32 +64,25 @@ def push(
     """Carry out the operations of a plan, and give OUTCOME_ROWS: one row for each of the chosen phases.
 
     Takes OPERATIONS; seen_at: by side, as of when the plan's snapshot is known complete; moves: the plan's
-    BASE_MOVES, committed with the links that they belong to. What an earlier push of this plan made is told
+    BASE_MOVES, committed with the links that they belong to; seen: its SEEN, with which the sources of new
+    documents are compared once more. What an earlier push of this plan made is told
     again, not sent. A limit, or a system that is away, ends its side: the rest of it waits.
-    Raises LeaseLost, LogInAgain (what was done is in the journal), JournalBusy, FixSettings.
+    Raises LeaseLost, LogInAgain (what was done is in the journal), JournalBusy, FixSettings, InvariantBroken.
     """
-    limits = settings_limits or Limits()
-    settle(
+    work = Work(
         journal=journal,
         lease=lease,
         clients=clients,
         mapping=mapping,
+        timing=_timing(settings_limits, now, sleep),
+        how=settings_push or PushSettings(),
         region=region,
-        settings_limits=limits,
         run_id=run_id,
-        now=now,
-        sleep=sleep,
         progress=progress,
     )
-    looks = Looks(clients, mapping, seen_at=seen_at, overlap_s=overlap_s, region=region, now=now)
-    outcomes = Outcomes(journal, lease, plan_hash)
-    learner = Learner(mapping, looks, outcomes)
-    delivery = Delivery(
-        clients, outcomes, learner, looks, Timing(limits.late_application_s, now, sleep), run_id
-    )
     chosen = [one for one in _read(operations, moves) if phases is None or one.phase in phases]
-    Push(outcomes, learner, looks, delivery, mapping, progress).run(chosen)
-    return outcome_rows(outcomes.ended[one.operation_id] for one in chosen)
+    ended = carry_out(chosen, work, plan_hash=plan_hash, seen_at=seen_at, seen=seen, overlap_s=overlap_s)
+    return outcome_rows(ended)
 
 
 def settle(
@@ -106,21 +104,99 @@ def settle(
     What never arrived ends as waiting: the next plan makes it anew. With look_only nothing is sent, and
     what can't be told yet stays unknown.
     """
-    limits = settings_limits or Limits()
-    ended: list[Ended] = []
-    left = journal.intents.live()
-    for place, sent in enumerate(left):
-        if progress is not None:
-            progress(place, len(left), "settling what an earlier run left unknown")
-        looks = Looks(clients, mapping, seen_at={}, overlap_s=0, region=region, now=now)
-        outcomes = Outcomes(journal, lease, sent.plan_hash)
-        learner = Learner(mapping, looks, outcomes)
-        delivery = Delivery(
-            clients, outcomes, learner, looks, Timing(limits.late_application_s, now, sleep), run_id
+    work = Work(
+        journal=journal,
+        lease=lease,
+        clients=clients,
+        mapping=mapping,
+        timing=_timing(settings_limits, now, sleep),
+        how=PushSettings(),
+        region=region,
+        run_id=run_id,
+        progress=progress,
+    )
+    return outcome_rows(settle_all(work, look_only=look_only))
+
+
+def _timing(limits: Limits | None, now: Callable[[], datetime], sleep: Callable[[float], None]) -> Timing:
+    return Timing((limits or Limits()).late_application_s, now, sleep)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a push works with: the journal, the right to write, both systems, the clock."""
+
+    journal: Journal
+    lease: Lease
+    clients: Clients
+    mapping: RecordMapping
+    timing: Timing
+    how: PushSettings
+    region: str = "GB"
+    run_id: str = ""
+    progress: Progress | None = None
+    looks: Callable[..., Looks] = Looks
+
+    def delivery(
+        self,
+        plan_hash: str,
+        *,
+        planned: Collection[str] = (),
+        seen_at: Mapping[str, datetime] | None = None,
+        overlap_s: float = 0,
+    ) -> Delivery:
+        """Give what sends and settles for one plan, with looks that begin afresh."""
+        outcomes = Outcomes(self.journal, self.lease, plan_hash, planned)
+        looks = self.looks(
+            self.clients,
+            self.mapping,
+            seen_at=seen_at or {},
+            overlap_s=overlap_s,
+            region=self.region,
+            now=self.timing.now,
         )
+        learner = Learner(self.mapping, looks, outcomes)
+        return Delivery(self.clients, outcomes, learner, looks, self.timing, self.run_id)
+
+
+def carry_out(
+    operations: Sequence[Operation],
+    work: Work,
+    *,
+    plan_hash: str,
+    seen_at: Mapping[str, datetime],
+    seen: pl.DataFrame | None = None,
+    overlap_s: float = 900,
+) -> list[Ended]:
+    """Settle what earlier runs left, then carry out these operations; gives how each ended, in their order."""
+    settle_all(work)
+    planned = {one.operation_id for one in operations}
+    delivery = work.delivery(plan_hash, planned=planned, seen_at=seen_at, overlap_s=overlap_s)
+    sources = Sources(seen, operations, work.mapping, seen_at.get("salesforce"))
+    Push(delivery, work, sources).run(operations)
+    return [delivery.outcomes.ended[one.operation_id] for one in operations]
+
+
+def settle_all(work: Work, *, look_only: bool = False) -> list[Ended]:
+    """Settle every request of which something is unknown, oldest first."""
+    ended: list[Ended] = []
+    left = work.journal.intents.live()
+    for place, sent in enumerate(left):
+        if work.progress is not None:
+            work.progress(place, len(left), "settling what an earlier run left unknown")
+        delivery = work.delivery(sent.plan_hash)
         delivery.settle_earlier(sent, look_only=look_only)
-        ended += outcomes.ended.values()
-    return outcome_rows(ended)
+        ended += delivery.outcomes.ended.values()
+    if left:
+        mine = {one.request_id for one in left}
+        sending = [one for one in work.journal.intents.live() if one.state == "sending"]
+        # One that another run began meanwhile (this one slept, and lost its lease) is that run's.
+        protocol.must(
+            not any(one.request_id in mine for one in sending),
+            "P7",
+            "a request that is still being sent after everything was settled",
+        )
+    return ended
 
 
 def _read(operations: pl.DataFrame, moves: pl.DataFrame | None) -> list[Operation]:
@@ -141,23 +217,11 @@ def _read(operations: pl.DataFrame, moves: pl.DataFrame | None) -> list[Operatio
 class Push:
     """The order of the work: what can go now, what waits, what must not be written any more."""
 
-    def __init__(
-        self,
-        outcomes: Outcomes,
-        learner: Learner,
-        looks: Looks,
-        delivery: Delivery,
-        mapping: RecordMapping,
-        progress: Progress | None,
-    ) -> None:
-        self._outcomes, self._learner, self._looks = outcomes, learner, looks
-        self._delivery, self._tries = delivery, delivery.tries
-        self._progress, self._total = progress, 0
-        self._key_fields = {
-            (name, side): entity.side(side).reference
-            for name, entity in mapping.entities.items()
-            for side in SIDES
-        }
+    def __init__(self, delivery: Delivery, work: Work, sources: Sources) -> None:
+        self._delivery, self._work, self._sources = delivery, work, sources
+        self._outcomes, self._learner, self._looks = delivery.outcomes, delivery.learner, delivery.looks
+        self._tries, self._total = delivery.tries, 0
+        self._key_fields = key_fields(work.mapping)
 
     def run(self, operations: Sequence[Operation]) -> None:
         """Carry them all out, as far as it goes."""
@@ -171,7 +235,6 @@ class Push:
                     self._outcomes.wait(pending, "what it depends on can't be made in this run")
                     break
                 pending += self._wave(ready)
-            self._look_for_twins()
         finally:
             self._leave_nothing_sending()
         self._say_how_far()
@@ -186,6 +249,7 @@ class Push:
         making = {one.link_id for one in pending if one.makes_link}
         ready: list[Operation] = []
         later: list[Operation] = []
+        vain: dict[str, list[Operation]] = {}  # by reason: a stopped side leaves all of its own at once
         for one in pending:
             why = self._missing(one)
             if why is None:
@@ -195,7 +259,9 @@ class Push:
             ):
                 later.append(one)
             else:
-                self._outcomes.wait([one], why)
+                vain.setdefault(why, []).append(one)
+        for why, some in vain.items():
+            self._outcomes.wait(some, why)
         return ready, later
 
     def _missing(self, one: Operation) -> str | None:
@@ -215,11 +281,14 @@ class Push:
             intents, later = self._grouped(some)
             again += later
             for side in SIDES:
-                for request in WRITERS[side].requests([one for one in intents if one.system == side]):
+                mine = [one for one in intents if one.system == side]
+                for request in WRITERS[side].requests(mine, self._work.how):
                     again += self._one(request)
         again += self._delivery.settle_deferred(self._tell)
-        tired = [one for one in again if self._tries.attempts.get(one.operation_id, 0) >= ATTEMPTS]
-        self._outcomes.wait(tired, f"tried {ATTEMPTS} times without an answer that tells")
+        self._delivery.leave_unsettled()
+        asked, tired = self._tries.tired(again)
+        self._outcomes.ask(asked, f"sent {ATTEMPTS} times: no answer came, and it is not there either")
+        self._outcomes.wait(tired, f"tried {ATTEMPTS} times, and refused for now each time")
         return [one for one in again if one.operation_id not in self._outcomes.ended]
 
     def _lots(self, ready: Sequence[Operation]) -> list[list[Operation]]:
@@ -230,13 +299,28 @@ class Push:
 
     def _grouped(self, operations: Sequence[Operation]) -> tuple[list[Intent], list[Operation]]:
         new_ids = self._outcomes.new_ids()
+        resolved: list[Operation] = []
+        for one in operations:
+            try:
+                resolved.append(resolve(one, new_ids, self._field_of))
+            except KeyError:
+                self._outcomes.wait([one], "the record made before does not tell what it needs yet")
+            except (RetryLater, LogInAgain) as error:
+                self._tries.stop(one.system, error)
+                self._outcomes.wait([one], str(error))
         return group(
-            [resolve(one, new_ids) for one in operations],
+            resolved,
             apart=frozenset(self._tries.apart),
             key_fields=self._key_fields,
             attempts=self._tries.attempts,
             new_id=lambda: uuid.uuid4().hex,
         )
+
+    def _field_of(self, operation_id: str, name: str) -> Any:
+        """Give a field of the record that an operation made, as the vendor holds it."""
+        made = self._outcomes.ended[operation_id]
+        where = made.operation
+        return self._looks.field(where.system, where.object, vendor_id(made.record_id or ""), name)
 
     def _one(self, request: Request) -> list[Operation]:
         """Look, then send what may be sent of one request."""
@@ -245,6 +329,7 @@ class Push:
         if side in self._tries.stopped:
             return operations
         try:
+            self._let_the_lost_arrive(request)
             kept = self._look(request)
         except (RetryLater, LogInAgain) as error:
             self._tries.stop(side, error)
@@ -256,16 +341,32 @@ class Push:
         return again
 
     def _tell(self, text: str) -> None:
-        if self._progress is not None:
-            self._progress(len(self._outcomes.ended), self._total, text)
+        if self._work.progress is not None:
+            self._work.progress(len(self._outcomes.ended), self._total, text)
 
     # -- looking before writing
+
+    def _let_the_lost_arrive(self, request: Request) -> None:
+        """Wait, where the journal is younger than the vendor's time, and the vendor would take a second one.
+
+        It may stand in the place of a journal that was lost with a request on its way.
+        """
+        if all(protocol.has_unique_key(one) for one in request.intents):
+            return
+        timing, made_at = self._work.timing, self._outcomes.journal.intents.made_at()
+        due_s = protocol.wait_for_lost_journal_s(made_at, timing.now(), timing.late_application_s)
+        if due_s > 0:
+            self._tell(f"waiting {due_s:.0f} s for what a lost journal may have sent")
+            timing.sleep(due_s)
+            for object_name in sorted({one.object for one in request.intents}):
+                self._looks.refresh(request.system, object_name, older_than_s=0)
 
     def _look(self, request: Request) -> list[Request]:
         """Compare what would be overwritten with what the plan saw; gives what may still be sent."""
         for object_name in sorted({one.object for one in request.intents}):
             self._looks.refresh(request.system, object_name)
         self._looks.fetch([one for one in request.intents if self._is_doubted(one)])
+        self._let_the_second_pass(request)
         unsettled = self._outcomes.journal.intents.live_keys()
         held = [one for one in request.intents if one.business_key in unsettled]
         free = [one for one in request.intents if one.business_key not in unsettled]
@@ -274,16 +375,42 @@ class Push:
         for intent in free:
             if intent.action == "create":
                 ended += self._delivery.adopted(intent)
+        ended += self._stale(free, ended)
         if not ended:
             return [request]
         self._outcomes.conclude(ended)
         over = {one.operation.operation_id for one in ended}
         left = [op for one in request.intents for op in one.operations if op.operation_id not in over]
         intents, _ = self._grouped(left)
-        return WRITERS[request.system].requests(intents)
+        return WRITERS[request.system].requests(intents, self._work.how)
+
+    def _let_the_second_pass(self, request: Request) -> None:
+        """Look again at what changed in the second of the look, when that second is over.
+
+        Salesforce's condition compares whole seconds: from then on it sees every edit that the look did not.
+        """
+        if not salesforce_writer.is_guarded(request):
+            return
+        left = {one.intent_id: self._looks.second_left_s(one) for one in request.intents}
+        fresh = [one for one in request.intents if left[one.intent_id] is not None]
+        if fresh:
+            self._work.timing.sleep(max(seconds for seconds in left.values() if seconds is not None))
+            self._looks.fetch(fresh)
 
     def _is_doubted(self, intent: Intent) -> bool:
         return any(one.operation_id in self._tries.doubted for one in intent.operations)
+
+    def _stale(self, intents: Sequence[Intent], ended: Sequence[Ended]) -> list[Ended]:
+        """Say which new documents may not be made any more: their source changed since the plan."""
+        over = {one.operation.operation_id for one in ended}
+        left = [one for one in intents if one.operations[0].operation_id not in over]
+        stale = self._sources.stale(left, self._looks)
+        return [
+            Ended(op, "overtaken", message=stale[one.intent_id])
+            for one in left
+            if one.intent_id in stale
+            for op in one.operations
+        ]
 
     def _seen(self, intents: Sequence[Intent]) -> list[Ended]:
         """Say which operations on records that changed need no write, or may have none."""
@@ -306,28 +433,6 @@ class Push:
         for sent in journal.intents.live():
             if sent.state == "sending" and sent.plan_hash == self._outcomes.plan_hash:
                 journal.intents.unknown(sent, burnt=False, fence=lease)
-
-    def _look_for_twins(self) -> None:
-        """Count the records that carry each new one's key: one each, or something is badly wrong."""
-        for (side, object_name), intents in self._delivery.made.items():
-            if side in self._tries.stopped:
-                continue
-            try:
-                self._looks.refresh(side, object_name, older_than_s=0)
-            except RetryLater:
-                continue
-            ids = sorted(
-                record_id
-                for intent in intents
-                if len(holders := self._looks.holders(intent)) > 1
-                for record_id in holders
-            )
-            if ids:
-                self._outcomes.journal.note("made_twice", {"side": side, "object": object_name, "ids": ids})
-                raise Incident(
-                    f"{side}: new records are there more than once: {', '.join(ids[:10])}. "
-                    "Archive or merge the twins there, then run `reconcile plan`."
-                )
 
     def _say_how_far(self) -> None:
         journal, plan_hash = self._outcomes.journal, self._outcomes.plan_hash

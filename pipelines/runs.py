@@ -9,16 +9,19 @@ needs them.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from pipelines import plans
+from pipelines.audit import Audited, audit, run_before
+from pipelines.certificate import certify, runs_of
 from pipelines.clients import identify
 from pipelines.context import Context as Context
-from pipelines.context import now
 from pipelines.context import open_context as open_context
 from pipelines.planning import PlanOptions as PlanOptions
 from pipelines.planning import make_plan, stored
@@ -36,8 +39,11 @@ from reconcile.errors import (
 )
 
 if TYPE_CHECKING:
+    from pipelines.journal import Lease
     from pipelines.pull import ObjectResult
     from pipelines.warehouse import Warehouse
+
+LOOKED_THROUGH: Final = 10_000  # runs that applied, for those that were killed
 
 
 # --- pull ------------------------------------------------------------------------------------------------
@@ -83,7 +89,7 @@ def _pull(ctx: Context, warehouse: Warehouse, *, full: bool, accept_smaller: boo
         ctx.settings,
         ctx.clients,
         warehouse,
-        now=now(),
+        now=ctx.now(),
         full=full,
         accept_smaller=accept_smaller,
         needed={side: ctx.mapping.fields(side) for side in model.SIDES},
@@ -194,6 +200,7 @@ class Applied:
     plan: str
     outcomes: pl.DataFrame  # OUTCOME_ROWS
     calls: Mapping[str, int]
+    audited: Audited
 
     def counts(self) -> dict[str, int]:
         return {
@@ -203,16 +210,24 @@ class Applied:
 
     @property
     def failed(self) -> bool:
-        return not self.outcomes.filter(~pl.col("outcome").is_in(["confirmed", "adopted"])).is_empty()
+        undone = self.outcomes.filter(~pl.col("outcome").is_in(["confirmed", "adopted"]))
+        return not undone.is_empty() or self.audited.failed
 
 
 def settle(ctx: Context) -> None:
-    """Find out what became of each write whose answer was lost, before anything is planned."""
+    """Find out what became of each write whose answer was lost, before anything is planned.
+
+    Raises Incident where the reading after it finds what must never be; the journal keeps it.
+    """
     from pipelines.push import settle as settle_intents
 
     if ctx.journal.unsettled().is_empty():
         return
+    if ctx.journal.trouble:
+        ctx.progress("the journal is not as it was left: what is unsettled stays so")
+        return
     ctx.progress("settling writes whose answer was lost")
+    left = {sent.request_id for sent in ctx.journal.intents.live()}
     enabled = ctx.journal.writes_enabled(ctx.settings.pair.name) is not None
     with ctx.leased() as lease:
         settle_intents(
@@ -222,21 +237,80 @@ def settle(ctx: Context) -> None:
             mapping=ctx.mapping,
             region=ctx.settings.pair.region,
             settings_limits=ctx.settings.limits,
+            now=ctx.now,
+            sleep=ctx.sleep,
             look_only=not enabled,
         )
+        audited = _audit(ctx, lease, since=run_before(ctx.journal))
+    for run_id in runs_of(ctx.journal, left):
+        certify(ctx, run_id)
+    audited.raise_for_incident()
+
+
+def _audit(ctx: Context, lease: Lease, *, since: datetime) -> Audited:
+    """Read again what was written, in this run and in the one before."""
+    ctx.progress("reading again what was written")
+    return audit(
+        ctx.journal,
+        ctx.clients,
+        ctx.mapping,
+        since=since,
+        history=ctx.settings.audit.history,
+        region=ctx.settings.pair.region,
+        lease=lease,
+        now=ctx.now,
+    )
 
 
 def apply(ctx: Context, planned: Planned, *, phases: Sequence[str] = (), approved: bool = False) -> Applied:
     """Push a sealed plan, once. Running it again sends only what was not done.
 
-    Raises ReadOnly where writes are not enabled, WrongPair where org, tenant or currency are not the pinned
-    ones, PlanUnusable where the plan has expired or was replaced, BeyondLimits where it needs an approval.
+    Raises JournalMismatch where the journal is not as it was left, ReadOnly where writes are not enabled,
+    WrongPair where org, tenant or currency are not the pinned ones, PlanUnusable where the plan has expired or
+    was replaced, BeyondLimits where it needs an approval.
     """
+    _may_apply(ctx, planned, approved=approved)
+    with ctx.leased() as lease, _certified(ctx) as told:
+        # Whoever had the lease meanwhile may have replaced the plan, or it expired.
+        row = ctx.journal.plan(planned.hash)
+        _may_apply(ctx, replace(planned, state=row.state) if row else planned, approved=approved)
+        return _apply(ctx, planned, lease, told, phases=phases, approved=approved)
+
+
+@contextmanager
+def _certified(ctx: Context) -> Iterator[dict[str, str]]:
+    """Leave a certificate of the run whose id is put in, however it ends, and of those before that left none."""
+    told: dict[str, str] = {}
+    killed = _uncertified(ctx)
+    try:
+        yield told
+    finally:
+        for run_id in (*told.values(), *killed):
+            certify(ctx, run_id)
+
+
+def _uncertified(ctx: Context) -> list[str]:
+    """Give the runs that pushed and left no certificate, and those of whose writes this run learns more."""
+    pushed = [run.run_id for run in ctx.journal.runs(limit=LOOKED_THROUGH, kind="apply")]
+    without = [run_id for run_id in pushed if not (ctx.certificates / f"{run_id}.json").exists()]
+    unsettled = runs_of(ctx.journal, [sent.request_id for sent in ctx.journal.intents.live()])
+    return sorted({*without, *unsettled})
+
+
+def _apply(
+    ctx: Context,
+    planned: Planned,
+    lease: Lease,
+    certified: dict[str, str],
+    *,
+    phases: Sequence[str],
+    approved: bool,
+) -> Applied:
     from pipelines.push import push
 
-    _may_apply(ctx, planned, approved=approved)
     who = {"by": getpass.getuser(), "approved": "by hash or hand" if approved else "within the limits"}
-    with ctx.leased() as lease, ctx.run("apply", plan=planned.hash, **who) as told:
+    with ctx.run("apply", plan=planned.hash, **who) as told:
+        certified["run_id"] = told["run_id"]
         ctx.journal.check_pins(identify(ctx.clients))
         if approved:
             ctx.journal.set_plan_state(planned.hash, "approved")
@@ -249,18 +323,23 @@ def apply(ctx: Context, planned: Planned, *, phases: Sequence[str] = (), approve
             mapping=ctx.mapping,
             plan_hash=planned.hash,
             seen_at=planned.seen_at,
+            seen=planned.seen,
             moves=planned.moves,
             region=ctx.settings.pair.region,
             settings_limits=ctx.settings.limits,
+            settings_push=ctx.settings.push,
             overlap_s=ctx.settings.pull.overlap_s,
             phases=phases or None,
             run_id=told["run_id"],
+            now=ctx.now,
+            sleep=ctx.sleep,
             progress=lambda done, total, text: ctx.progress(f"push {done}/{total} {text}"),
         )
         if operations_left(ctx, planned):
             ctx.journal.set_plan_state(planned.hash, "applied_in_part")
-        applied = Applied(planned.hash, outcomes, ctx.clients.calls())
-        told["counts"] = applied.counts()
+        audited = _audit(ctx, lease, since=run_before(ctx.journal, told["run_id"]))
+        applied = Applied(planned.hash, outcomes, ctx.clients.calls(), audited)
+        told["counts"] = {**applied.counts(), **audited.counts()}
         return applied
 
 
@@ -272,9 +351,10 @@ def operations_left(ctx: Context, planned: Planned) -> int:
 
 def _may_apply(ctx: Context, planned: Planned, *, approved: bool) -> None:
     pair = ctx.settings.pair
+    ctx.journal.must_be_whole()
     if ctx.journal.writes_enabled(pair.name) is None:
         raise ReadOnly(pair=pair.name)
-    if planned.state in ("superseded", "expired") or plans.expired(planned, now()):
+    if planned.state in ("superseded", "expired") or plans.expired(planned, ctx.now()):
         raise PlanUnusable(
             f"plan {planned.short} is {planned.state if planned.state != 'sealed' else 'expired'}. "
             "Make a new one with `reconcile plan`, and read it."

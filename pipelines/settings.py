@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,17 +79,36 @@ class Limits(Section):
 
     max_operations: int = Field(default=5000, ge=0)
     max_share: float = Field(default=0.5, ge=0, le=1)  # of the linked records of one system
+    max_amount: dict[str, Decimal] = {}  # currency -> what the invoices of one plan may add up to
     plan_expires_h: float = Field(default=24, gt=0)
     xero_calls_a_minute: int = Field(default=60, gt=0)
     xero_concurrent: int = Field(default=5, gt=0)
+    xero_app_calls_a_minute: int = Field(default=10_000, gt=0)  # of all connections of the app
     xero_day_reserve: float = Field(default=0.1, ge=0, lt=1)  # share of the day's calls left to other apps
     salesforce_day_reserve: float = Field(default=0.2, ge=0, lt=1)
+    shared_dir: Path | None = None  # where the processes of a connection meet; empty: the user's state folder
+    breaker_failures: int = Field(default=10, gt=0)  # in a row, until calls are stopped
+    breaker_share: float = Field(default=0.5, gt=0, le=1)  # or of a minute's calls, if they are 20 or more
+    breaker_pause_s: float = Field(default=30, gt=0)
     timeout_s: float = Field(default=30, gt=0)
     retries: int = Field(default=5, ge=0)  # of reads, and of refusals that wrote nothing
     lease_s: float = Field(default=120, gt=0)
+    lease_wait_s: float = Field(default=0, ge=0)  # how long a second run waits for the first
     late_application_s: float = Field(
         default=90, gt=0
     )  # the longest a vendor may take to apply what we gave up on
+
+    @field_validator("max_amount", mode="before")
+    @classmethod
+    def by_currency(cls, given: Any) -> Any:
+        """Take a table of currencies; from the environment as JSON."""
+        try:
+            found = json.loads(given, parse_float=Decimal) if isinstance(given, str) else given
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(re.fullmatch("[A-Z]{3}", str(name)) for name in found):
+            raise ValueError("a table of currencies and amounts, as {GBP = 10000}")
+        return found
 
 
 class Pull(Section):
@@ -97,6 +119,20 @@ class Pull(Section):
     smallest_share: float = Field(
         default=0.8, ge=0, le=1
     )  # of the previous snapshot; a smaller sweep is refused
+
+
+class Push(Section):
+    """How writes are sent."""
+
+    documents_at_once: int = Field(default=50, ge=1, le=50)  # invoices in one request
+    # record: each update of Salesforce that people's edits can meet goes by itself, on a condition
+    guard: Literal["collection", "record"] = "record"
+
+
+class Audit(Section):
+    """What is read again after a push."""
+
+    history: Literal["all", "documents", "none"] = "all"  # of which records of Xero that were updated
 
 
 class Mapping(Section):
@@ -113,6 +149,8 @@ class Settings(Section):
     warehouse: Warehouse = Warehouse()
     limits: Limits = Limits()
     pull: Pull = Pull()
+    push: Push = Push()
+    audit: Audit = Audit()
     mapping: Mapping = Mapping()
 
     @field_validator("xero", "salesforce")
@@ -245,6 +283,7 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
             "salesforce": settings.salesforce.model_copy(
                 update={"private_key_file": at(settings.salesforce.private_key_file)}
             ),
+            "limits": settings.limits.model_copy(update={"shared_dir": at(settings.limits.shared_dir)}),
             "warehouse": settings.warehouse.model_copy(update={"path": at(settings.warehouse.path)}),
             "mapping": settings.mapping.model_copy(update={"file": at(settings.mapping.file)}),
         }

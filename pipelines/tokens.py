@@ -13,6 +13,11 @@ USED_SHARE: Final = 5 / 6  # of a token's life: Xero's 30 minutes are renewed fi
 class Tokens(Protocol):
     """Durable on return; values are JSON objects and are encrypted by whoever keeps them."""
 
+    @property
+    def durable(self) -> bool:
+        """Say whether tokens outlive this process."""
+        ...
+
     def get(self, side: str, kind: str) -> dict[str, Any] | None: ...
 
     def put(self, side: str, kind: str, value: dict[str, Any]) -> None: ...

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 CATALOG: Final = "wh"
 RAW_SCHEMA: Final = "raw"  # dlt's dataset
-STAGING_SCHEMA: Final = "raw_staging"
 COLUMNS: Final = "record_id, modified_at, deleted, row_hash, body"
 KEY_STEP: Final = (
     "Set the key that it was made with (RECONCILE_WAREHOUSE__KEY), or move it away and run "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,13 +39,14 @@ class Page:
     """One page of a list.
 
     total: how many there are in all, where the vendor says so. server_time: the vendor's own clock when
-    it answered. last: nothing follows.
+    it answered. last: nothing follows. pages: how many pages there are, where the vendor says so.
     """
 
     rows: list[Row]
     total: int | None
     server_time: datetime
     last: bool
+    pages: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Wire:
         self.calls, self.bytes_in, self.bytes_out = 0, 0, 0
         self.skew_s: float | None = None  # the vendor's clock less ours, at the last reply; null before it
         self._origins = {_origin(httpx.URL(url)) for url in base_urls}
-        self._lease = write_lease
+        self._lease, self._last_moment = write_lease, _nothing
         self._largest_reply = largest_reply
         self._counting = threading.Lock()
         self._client = httpx.Client(
@@ -98,13 +99,20 @@ class Wire:
         self._origins.add(_origin(httpx.URL(url)))
 
     @contextmanager
-    def writing(self, lease: Callable[[], None]) -> Iterator[None]:
-        """Let writes leave while this lasts. `lease` is called before each, and raises when it is lost."""
-        before, self._lease = self._lease, lease
+    def writing(
+        self, lease: Callable[[], None], last_moment: Callable[[], None] | None = None
+    ) -> Iterator[None]:
+        """Let writes leave while this lasts. `lease` is called before each, and raises when it is lost.
+
+        last_moment: called when the connection stands and before the first byte of a write; what it raises
+        passes through unchanged, and means that nothing has left.
+        """
+        before = self._lease, self._last_moment
+        self._lease, self._last_moment = lease, last_moment or _nothing
         try:
             yield
         finally:
-            self._lease = before
+            self._lease, self._last_moment = before
 
     def send(self, request: httpx.Request, *, write: bool = False, login: bool = False) -> httpx.Response:
         """Send it, and give the whole reply.
@@ -118,7 +126,7 @@ class Wire:
                 f"{self.side}: a request to {request.url.host} was stopped: no host of the pair. "
                 "Look at the addresses in the settings."
             )
-        return self.governor.run(lambda: self._once(request, writes), repeatable=not writes)
+        return self.governor.run(lambda: self._once(request, writes), repeatable=not writes, counts=not login)
 
     def close(self) -> None:
         self._client.close()
@@ -128,6 +136,7 @@ class Wire:
             if self._lease is None:
                 raise ReadOnly(pair=self.pair)
             self._lease()
+            request.extensions = {**request.extensions, "trace": self._traced}
         with self._counting:
             self.calls += 1
             self.bytes_out += len(request.content)
@@ -146,6 +155,10 @@ class Wire:
                     expected="a smaller reply",
                 ) from None
             raise Unreachable(side=self.side, at=_place(request), found=_reason(error)) from None
+
+    def _traced(self, event: str, _: Mapping[str, Any]) -> None:
+        if event == "http11.send_request_headers.started":
+            self._last_moment()
 
     def _receive(self, response: httpx.Response) -> httpx.Response:
         """Read the body up to the limit, so that a reply without end can't fill the memory."""
@@ -168,6 +181,10 @@ class Wire:
         return httpx.Response(
             response.status_code, headers=headers, content=b"".join(parts), request=response.request
         )
+
+
+def _nothing() -> None:
+    """Check nothing."""
 
 
 class _TooLarge(Exception):

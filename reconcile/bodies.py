@@ -8,7 +8,8 @@ element names its slot. A *piece* is the JSON of a body that holds only the fiel
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -19,9 +20,42 @@ SLOT_NAMES: Final = {"Phones": ("DEFAULT", "DDI", "MOBILE", "FAX"), "Addresses":
 Json = Any
 
 
-def dumps(body: Json) -> str:
-    """JSON as it is stored and compared: keys sorted, nothing between, letters as they are."""
-    return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+def dumps(body: Json, *, sort: bool = True) -> str:
+    """JSON as it is stored and compared: keys sorted, nothing between, letters as they are, Decimals exact.
+
+    sort: false keeps the keys in the order that they have.
+    """
+    try:
+        return json.dumps(body, ensure_ascii=False, sort_keys=sort, separators=(",", ":"), default=_decimal)
+    except _HasDecimal:
+        return _exactly(body, sorted if sort else list)
+
+
+def loads(text: str) -> Json:
+    """Read JSON without losing a digit: numbers with a fraction are Decimal."""
+    return json.loads(text, parse_float=Decimal)
+
+
+class _HasDecimal(Exception):
+    """The writer of the library knows no Decimal, and its floats lose digits."""
+
+
+def _decimal(value: object) -> None:
+    if isinstance(value, Decimal):
+        raise _HasDecimal
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _exactly(value: Json, order: Callable[[Mapping[str, Json]], list[str]]) -> str:
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError(f"{value} is no number of JSON")
+        return f"{value:f}"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{dumps(key)}:{_exactly(value[key], order)}" for key in order(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_exactly(one, order) for one in value) + "]"
+    return dumps(value)
 
 
 def top(path: str) -> str:
@@ -76,7 +110,7 @@ def merge_pieces(natives: Iterable[str]) -> dict[str, Json]:
     """Give one body of several pieces of one record; slots of Phones and Addresses stand side by side."""
     body: dict[str, Json] = {}
     for native in natives:
-        for key, value in json.loads(native).items():
+        for key, value in loads(native).items():
             if key in SLOTS and isinstance(value, list):
                 body[key] = _merged_slots(body.get(key, []), value, SLOTS[key])
             elif isinstance(value, dict) and isinstance(body.get(key), dict):

@@ -77,11 +77,13 @@ def create_operations(
     decisions: pl.DataFrame,
     makers: Mapping[str, str],
     planned: Sequence[Row],
+    needed: frozenset[str] = frozenset(),
 ) -> Made:
     """Give what is made: of parties on both sides, then of persons.
 
     `limits`: entity -> side -> what the schema demands. `makers`: new link -> the operation that makes it.
-    `planned`: the operations on linked records.
+    `planned`: the operations on linked records. `needed`: the accounts that a document needs as contacts; only
+    theirs are made on demand, each with its one person.
     """
     made = Made()
     known = {entity: _known(part, limits[entity]) for entity, part in parts.items()}
@@ -91,6 +93,9 @@ def create_operations(
         for side in SIDES
         if part.mapping.create[side] in ("ask", "always")
     }
+    for entity, part in parts.items():
+        if part.mapping.create["xero"] == "on_demand" and needed:
+            sources[entity, "xero"] = _on_demand(part, needed)
     alone = _alone_in_party(parts, sources.get(("person", "xero"), []))
     new_parties: dict[str, str] = {}  # source record -> operation that makes its counterpart
     if "party" in parts:
@@ -129,6 +134,14 @@ def _sources(part: Part, side: str, decisions: pl.DataFrame, made: Made) -> list
         asked, lone = _asked(part, side, lone, decisions)
         made.review.append(asked)
     return _with_values(part, OTHER[side], lone)
+
+
+def _on_demand(part: Part, needed: frozenset[str]) -> list[Source]:
+    """Give the unlinked accounts that a document needs, or the persons of such."""
+    who = pl.col("parent_id" if part.mapping.entity == "person" else "record_id")
+    wanted = part.records.filter(pl.col("side") == "salesforce", who.is_in(list(needed))).select("record_id")
+    lone = _unmatched(part, "salesforce").join(wanted, on="record_id", how="semi")
+    return _with_values(part, "salesforce", lone)
 
 
 def _unmatched(part: Part, source: str) -> pl.DataFrame:

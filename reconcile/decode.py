@@ -18,6 +18,7 @@ ROWS_AT_ONCE: Final = 64  # below this, a chunk with a bad row is read row by ro
 ID_FIELD: Final = {"salesforce": "Id", "xero": "ContactID"}
 PRIMARY: Final = ":primary"  # Xero's persons have no id of their own
 TEXT: Final = pl.String()
+Faults = dict[int, dict[str, str]]  # row -> path -> what is wrong; no path: the whole row
 
 
 def decoded_rows(raw: pl.DataFrame, entity: EntityMapping, side: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -25,10 +26,21 @@ def decoded_rows(raw: pl.DataFrame, entity: EntityMapping, side: str) -> tuple[p
 
     Added: row (number), readable, and faults (the paths of a row that hold something of a wrong type).
     """
-    types = _types(entity, side)
+    table, faults = decoded_bodies(raw, _types(entity, side), id_field=ID_FIELD[side])
+    suffix = PRIMARY if (entity.entity, side) == ("person", "xero") else ""
+    return table, _faulty(raw["record_id"] + suffix, faults, entity, side)
+
+
+def decoded_bodies(
+    raw: pl.DataFrame, types: Mapping[str, pl.DataType], *, id_field: str
+) -> tuple[pl.DataFrame, Faults]:
+    """Give the rows of RAW with a column for each path (path -> type), and what could not be read.
+
+    Added: row (number), readable, faults, and "has SLOT". A record_id of null is not held against the body.
+    """
     schema = bodies.body_schema(types)
     rows = raw.with_row_index("row")
-    decoded, faults = _decode(rows["body"], rows["record_id"], ID_FIELD[side], schema, types)
+    decoded, faults = _decode(rows["body"], rows["record_id"], id_field, schema, types)
     unreadable = [row for row, paths in faults.items() if not paths]
     found = decoded.struct.unnest() if len(decoded) else pl.DataFrame(schema=dict(schema))
     wide = found.select(leaf(path) for path in types)
@@ -39,8 +51,7 @@ def decoded_rows(raw: pl.DataFrame, entity: EntityMapping, side: str) -> tuple[p
         readable=~pl.col("row").is_in(unreadable),
         faults=_per_row(faults, len(rows)),
     )
-    suffix = PRIMARY if (entity.entity, side) == ("person", "xero") else ""
-    return table, _faulty(rows["record_id"] + suffix, faults, entity, side)
+    return table, faults
 
 
 def _per_row(faults: Mapping[int, dict[str, str]], height: int) -> pl.Series:
@@ -57,9 +68,6 @@ def _types(entity: EntityMapping, side: str) -> dict[str, pl.DataType]:
     for unit in (*entity.units, *shown):
         types |= dict.fromkeys(unit.leaves(side), KINDS[unit.kind].dtype)
     return types
-
-
-Faults = dict[int, dict[str, str]]  # row -> path -> what is wrong; no path: the whole row
 
 
 def _decode(
@@ -132,8 +140,8 @@ def _loaded(text: str | None) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _same_id(found: Any, expected: str) -> bool:
-    if found is None:
+def _same_id(found: Any, expected: str | None) -> bool:
+    if found is None or expected is None:
         return True
     shorter = 15 if len(str(found)) < 36 else 36
     return str(found).lower()[:shorter] == expected.lower()[:shorter]

@@ -16,6 +16,8 @@ data or the body of a reply.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class ReconcileError(Exception):
     """What a user is told; the command line prints its message and no traceback."""
@@ -67,6 +69,15 @@ class LeaseLost(Incident):
         super().__init__(
             f"the lease on the pair {pair!r} was lost: another run took it over. This run stopped before its "
             "next write; run it again when the other is done."
+        )
+
+
+class Overslept(RetryLater):
+    """This process was stopped between saying that bytes leave and their leaving: they did not leave."""
+
+    def __init__(self, *, side: str) -> None:
+        super().__init__(
+            f"{side}: this process slept just before a write left. It did not leave; run it again."
         )
 
 
@@ -138,6 +149,29 @@ class Unreachable(RetryLater):
 
 class NotConnected(Unreachable):
     """No connection came about: not a byte of the request left."""
+
+
+class CircuitOpen(RetryLater):
+    """The system failed so often that calls to it are stopped for a while; nothing was sent."""
+
+    def __init__(self, *, side: str, why: str, next_try_at: datetime) -> None:
+        self.side, self.next_try_at = side, next_try_at
+        super().__init__(
+            f"{side}: calls are stopped, because {why}. At {next_try_at:%H:%M:%S} UTC one is let through, and "
+            "if it is answered the others follow. Nothing is lost: what was to be sent waits. "
+            "Run it again then."
+        )
+
+
+class LoginBusy(RetryLater):
+    """Another process logs in with the same credentials, and does not come to an end."""
+
+    def __init__(self, *, side: str, waited_s: float) -> None:
+        self.side = side
+        super().__init__(
+            f"{side}: another process has been logging in for {waited_s:.0f} s. Nothing was sent. Look for one "
+            "that is stopped, end it, and run this again."
+        )
 
 
 class LeaseHeld(RetryLater):
@@ -237,9 +271,31 @@ class ReadOnly(NeedsApproval):
         )
 
 
+class InvariantBroken(Incident):
+    """The protocol of the push met a state that it must never meet. number: of docs/protocol.md."""
+
+    def __init__(self, *, number: str, found: str) -> None:
+        self.number = number
+        super().__init__(
+            f"invariant {number} of the push does not hold: found {found}. Nothing was sent. Keep the journal "
+            "as it is, run `reconcile status`, and report this."
+        )
+
+
 class WrongPair(Incident):
     """The organisation, tenant or base currency is not the one that was pinned."""
 
 
 class JournalDamaged(Incident):
     """The journal can't be read, or its chain does not verify."""
+
+
+class JournalMismatch(JournalDamaged):
+    """The journal is not the one that was left: rows were lost, changed, or put back from a backup."""
+
+    def __init__(self, *, at: str, found: str) -> None:
+        self.at, self.found = at, found
+        super().__init__(
+            f"{at}: the journal is not as it was left: {found}. Nothing is sent. `reconcile audit verify` shows "
+            "it; put the right journal back, or say with `reconcile audit accept` that this one is to go on."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import Any, Final
 
@@ -39,6 +40,25 @@ SYSTEM_FIELDS: Final = {
 }
 SHARED_EMAIL: Final = "EmailAddress"  # Xero has one for the party and its primary person
 PARENT: Final = {("person", "salesforce"): "AccountId"}
+
+# What is read for an invoice, besides the fields that its mapping names.
+DOCUMENT_FIELDS: Final = (
+    "Id", "IsDeleted", "SystemModstamp", "LastModifiedById", "IsWon", "StageName", "AccountId", "Amount", "Name",
+)  # fmt: skip
+LINE_FIELDS: Final = (
+    "Id", "IsDeleted", "SystemModstamp", "LastModifiedById", "OpportunityId", "Quantity", "UnitPrice",
+    "Name", "Description", "ProductCode", "SortOrder",
+)  # fmt: skip
+INVOICE: Final = (
+    "InvoiceID", "Type", "Status", "InvoiceNumber", "Reference", "Contact.ContactID", "CurrencyCode",
+    "SubTotal", "TotalTax", "Total", "UpdatedDateUTC",
+)  # fmt: skip
+REFERENCE_DATA: Final = {
+    "Account": ("AccountID", "Code", "Status", "Type", "TaxType"),
+    "Item": ("ItemID", "Code", "IsSold"),
+    "TaxRate": ("TaxType", "Status", "EffectiveRate", "CanApplyToRevenue"),
+    "Organisation": ("OrganisationID", "BaseCurrency", "Timezone"),
+}
 
 
 @dataclass(frozen=True)
@@ -175,12 +195,96 @@ class EntityMapping:
 
 
 @dataclass(frozen=True)
+class Numbering:
+    """How an invoice is named, and found again.
+
+    derived: prefix and the opportunity's id. reserved: prefix and the next number of a sequence. xero: Xero
+    numbers it, and its Reference carries prefix and id.
+    """
+
+    kind: str
+    prefix: str
+    digits: int  # of a reserved number, filled with zeros
+
+    @property
+    def key_field(self) -> str:
+        """The field of Xero by which the invoice is found again."""
+        return "Reference" if self.kind == "xero" else "InvoiceNumber"
+
+
+@dataclass(frozen=True)
+class DocumentLink:
+    """The fields of the opportunity that show its invoice; null: not shown."""
+
+    id: str
+    number: str | None
+    status: str | None
+    url: str | None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What is shown -> the field that shows it."""
+        named = {"id": self.id, "number": self.number, "status": self.status, "url": self.url}
+        return {name: field for name, field in named.items() if field is not None}
+
+
+@dataclass(frozen=True)
+class DocumentMapping:
+    """How a won opportunity becomes an invoice."""
+
+    salesforce: str  # the object of the header
+    lines: str  # the object of its lines
+    scope: Rule | None
+    stages: tuple[str, ...] | None  # null: every stage that is won
+    xero: str
+    date: str  # the field that decides the cut-over, and is the invoice's date
+    cut_over: date | None  # null: no invoices are made
+    status: tuple[tuple[Rule | None, str], ...]  # the first rule that holds decides; null: always
+    number: Numbering
+    due_days: int | None  # after the date; null: as Xero has it by default
+    reference: str | None  # the field whose text is the invoice's Reference
+    amount: str  # what the opportunity's Amount must equal: subtotal, total, ignore
+    line_amounts: str  # exclusive, inclusive, no_tax
+    account: str | None  # the ledger account's code of every line
+    tax: str | None  # the TaxType of every line; null: the account's own
+    items: str  # known: ItemCode where Xero has an item of the product's code; never
+    link: DocumentLink
+    at: str = ""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that look at an opportunity."""
+        return tuple(rule for rule in (self.scope, *(when for when, _ in self.status)) if rule)
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """All that invoices are made of, as "side.object"."""
+        return tuple(f"{side}.{name}" for side in SIDES for name in self.fields(side))
+
+    def fields(self, side: str) -> dict[str, frozenset[str]]:
+        """Object -> every field that is read of that side."""
+        if side == "xero":
+            return {name: frozenset(names) for name, names in {self.xero: INVOICE, **REFERENCE_DATA}.items()}
+        header = {*DOCUMENT_FIELDS, self.date, *self.link.fields.values()}
+        header |= {name for name in [self.reference] if name}
+        header |= {name for rule in self.rules for name in rule.columns}
+        return {self.salesforce: frozenset(header), self.lines: frozenset(LINE_FIELDS)}
+
+
+@dataclass(frozen=True)
 class Mapping:
     """A whole mapping. `hash` changes with its meaning only, not with comments, order or `extends`."""
 
     name: str
     hash: str
     entities: MappingOf[str, EntityMapping]
+    documents: MappingOf[str, DocumentMapping] = field(default_factory=dict)
+
+    @property
+    def invoice(self) -> DocumentMapping | None:
+        """How invoices are made; null where none are."""
+        found = self.documents.get("invoice")
+        return found if found is not None and found.cut_over is not None else None
 
     def fields(self, side: str) -> dict[str, frozenset[str]]:
         """Object -> every field that must be read for that side."""
@@ -188,6 +292,8 @@ class Mapping:
         for entity in self.entities.values():
             name = entity.side(side).object
             wanted[name] = wanted.get(name, frozenset()) | entity.fields(side)
+        for name, fields in (self.invoice.fields(side) if self.invoice else {}).items():
+            wanted[name] = wanted.get(name, frozenset()) | fields
         return wanted
 
 

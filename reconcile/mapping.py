@@ -10,10 +10,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
+from dataclasses import asdict
 from typing import Any, Final
 
+from reconcile import reading
 from reconcile.bodies import SLOT_NAMES, SLOTS, dumps, top
 from reconcile.errors import WrongMapping
 from reconcile.kinds import KINDS, Lookup
@@ -21,6 +22,7 @@ from reconcile.mapped import (
     ATTRIBUTES,
     OTHER,
     PROJECTED,
+    DocumentMapping,
     EntityMapping,
     Mapping,
     Projection,
@@ -29,8 +31,9 @@ from reconcile.mapped import (
     Unit,
     is_field,
 )
+from reconcile.mapping_documents import read_documents
 from reconcile.marked import Marked, describe, read_yaml
-from reconcile.model import ENTITIES, FLOWS, SIDES
+from reconcile.model import FLOWS, MERGED, SIDES
 from reconcile.schemas import check_mapping
 
 CREATE: Final = ("never", "on_demand", "ask", "always")
@@ -52,16 +55,33 @@ def load_mapping(text: str, *, name: str, library: MappingOf[str, str]) -> Mappi
     Raises FixMapping, WrongMapping or UnknownField; each names file and line.
     """
     tree = _extended(read_yaml(text, name=name), library, ())
-    _known_keys(tree, "", ("entities",))
+    reading.known_keys(tree, "", ("entities", "documents"))
     entities = tree.value.get("entities") if isinstance(tree.value, dict) else None
     if entities is None or not isinstance(entities.value, dict) or not entities.value:
         at = entities.at if entities else f"{name}:1"
         raise WrongMapping(
-            at=f"{at}: entities", found="no entity", expected=f"one or more of {_words(ENTITIES)}"
+            at=f"{at}: entities", found="no entity", expected=f"one or more of {reading.words(MERGED)}"
         )
-    _known_keys(entities, "entities", ENTITIES)
+    reading.known_keys(entities, "entities", MERGED)
     read = {entity: _entity(entity, marked) for entity, marked in entities.items()}
-    return Mapping(name, _hash(read), {entity: read[entity] for entity in ENTITIES if entity in read})
+    section = dict(tree.items()).get("documents")
+    documents = read_documents(section) if section is not None and section.value is not None else {}
+    _check_documents(documents, read)
+    in_order = {entity: read[entity] for entity in MERGED if entity in read}
+    return Mapping(name, _hash(read, documents), in_order, documents)
+
+
+def _check_documents(
+    documents: MappingOf[str, DocumentMapping], entities: MappingOf[str, EntityMapping]
+) -> None:
+    for document in documents.values():
+        party = entities.get("party")
+        if document.cut_over is not None and party is None:
+            raise WrongMapping(
+                at=document.at,
+                found="invoices, and no entity 'party'",
+                expected="a party: an invoice is made out to a contact",
+            )
 
 
 def _extended(tree: Marked, library: MappingOf[str, str], seen: tuple[str, ...]) -> Marked:
@@ -69,12 +89,12 @@ def _extended(tree: Marked, library: MappingOf[str, str], seen: tuple[str, ...])
     own = dict(tree.items())
     extends = own.pop("extends", None)
     base: Marked | None = None
-    for parent in _texts(extends, "extends") if extends is not None else ():
+    for parent in reading.texts(extends, "extends") if extends is not None else ():
         name = str(parent.value)
         if name in seen:
             raise WrongMapping(at=parent.at, found=f"{name!r}, which extends itself", expected="no circle")
         if name not in library:
-            raise _not_one_of(f"{parent.at}: extends", name, tuple(sorted(library)))
+            raise reading.not_one_of(f"{parent.at}: extends", name, tuple(sorted(library)))
         text = _extended(read_yaml(library[name], name=f"{name}.yaml"), library, (*seen, name))
         base = text if base is None else _laid_over(base, text, ())
     child = Marked(own, tree.at)
@@ -95,8 +115,15 @@ def _laid_over(base: Marked, child: Marked, path: tuple[str, ...]) -> Marked:
     merged = dict(base.value)
     for key, marked in child.value.items():
         if marked.value is None:
-            if key not in merged and path[-1:] in (("units",), ("projections",), ("entities",)):
-                raise _not_one_of(_at(marked, (*path, key)), key, tuple(merged), what="nothing to remove:")
+            if key not in merged and path[-1:] in (
+                ("units",),
+                ("projections",),
+                ("entities",),
+                ("documents",),
+            ):
+                raise reading.not_one_of(
+                    reading.place(marked, (*path, key)), key, tuple(merged), what="nothing to remove:"
+                )
             merged.pop(key, None)
             continue
         before = merged.get(key)
@@ -106,20 +133,22 @@ def _laid_over(base: Marked, child: Marked, path: tuple[str, ...]) -> Marked:
 
 def _entity(name: str, tree: Marked) -> EntityMapping:
     path = f"entities.{name}"
-    keys = _known_keys(tree, path, ENTITY_KEYS)
-    sides = {side: _side(side, _needed(keys, side, tree, path), f"{path}.{side}") for side in SIDES}
+    keys = reading.known_keys(tree, path, ENTITY_KEYS)
+    sides = {side: _side(side, reading.needed(keys, side, tree, path), f"{path}.{side}") for side in SIDES}
     create, when = _create(keys.get("create"), f"{path}.create")
-    units = tuple(_unit(unit, marked, f"{path}.units.{unit}") for unit, marked in _named(keys, "units", path))
+    units = tuple(
+        _unit(unit, marked, f"{path}.units.{unit}") for unit, marked in reading.named(keys, "units", path)
+    )
     projections = tuple(
         _projection(projection, marked, f"{path}.projections.{projection}")
-        for projection, marked in _named(keys, "projections", path)
+        for projection, marked in reading.named(keys, "projections", path)
     )
     entity = EntityMapping(
         name,
         **sides,
         create=create,
         create_when=when,
-        delete=_choice(keys.get("delete"), f"{path}.delete", DELETE, "never"),
+        delete=reading.choice(keys.get("delete"), f"{path}.delete", DELETE, "never"),
         units=units,
         projections=projections,
         at=tree.key_at or tree.at,
@@ -131,12 +160,12 @@ def _entity(name: str, tree: Marked) -> EntityMapping:
 
 
 def _side(side: str, tree: Marked, path: str) -> SideMapping:
-    keys = _known_keys(tree, path, SIDE_KEYS)
+    keys = reading.known_keys(tree, path, SIDE_KEYS)
     reference = keys.get("reference")
     return SideMapping(
-        object=_text(_needed(keys, "object", tree, path), f"{path}.object"),
-        scope=_rule(keys.get("scope"), f"{path}.scope"),
-        reference=None if reference is None else _field(reference, f"{path}.reference"),
+        object=reading.text_of(reading.needed(keys, "object", tree, path), f"{path}.object"),
+        scope=reading.rule(keys.get("scope"), f"{path}.scope"),
+        reference=None if reference is None else reading.field_name(reference, f"{path}.reference"),
         defaults=_defaults(keys.get("defaults"), f"{path}.defaults"),
         at=tree.key_at or tree.at,
     )
@@ -144,33 +173,37 @@ def _side(side: str, tree: Marked, path: str) -> SideMapping:
 
 def _create(tree: Marked | None, path: str) -> tuple[dict[str, str], dict[str, Rule | None]]:
     policies, rules = dict.fromkeys(SIDES, "never"), dict.fromkeys(SIDES)
-    for side, marked in (_known_keys(tree, path, SIDES) if tree is not None else {}).items():
+    for side, marked in (reading.known_keys(tree, path, SIDES) if tree is not None else {}).items():
         here = f"{path}.{side}"
         if isinstance(marked.value, dict):
-            keys = _known_keys(marked, here, CREATE_KEYS)
-            policies[side] = _choice(_needed(keys, "policy", marked, here), f"{here}.policy", CREATE, None)
-            rules[side] = _rule(keys.get("when"), f"{here}.when")
+            keys = reading.known_keys(marked, here, CREATE_KEYS)
+            policies[side] = reading.choice(
+                reading.needed(keys, "policy", marked, here), f"{here}.policy", CREATE, None
+            )
+            rules[side] = reading.rule(keys.get("when"), f"{here}.when")
         else:
-            policies[side] = _choice(marked, here, CREATE, "never")
+            policies[side] = reading.choice(marked, here, CREATE, "never")
     return policies, rules
 
 
 def _unit(name: str, tree: Marked, path: str) -> Unit:
-    keys = _known_keys(tree, path, UNIT_KEYS)
-    kind = _choice(keys.get("as"), f"{path}.as", tuple(KINDS), "text")
-    flows = _choice(_needed(keys, "flows", tree, path), f"{path}.flows", FLOWS, None)
+    keys = reading.known_keys(tree, path, UNIT_KEYS)
+    kind = reading.choice(keys.get("as"), f"{path}.as", tuple(KINDS), "text")
+    flows = reading.choice(reading.needed(keys, "flows", tree, path), f"{path}.flows", FLOWS, None)
     source = {"to_xero": "salesforce", "to_salesforce": "xero"}.get(flows)
     owner = keys.get("owner")
     unit = Unit(
         name=name,
         kind=kind,
-        salesforce=_salesforce_fields(kind, _needed(keys, "salesforce", tree, path), f"{path}.salesforce"),
-        xero=_xero_paths(kind, _needed(keys, "xero", tree, path), f"{path}.xero"),
+        salesforce=_salesforce_fields(
+            kind, reading.needed(keys, "salesforce", tree, path), f"{path}.salesforce"
+        ),
+        xero=_xero_paths(kind, reading.needed(keys, "xero", tree, path), f"{path}.xero"),
         flows=flows,
-        owner=source if owner is None else _choice(owner, f"{path}.owner", SIDES, None),
-        conflict=_choice(keys.get("conflict"), f"{path}.conflict", CONFLICT, "ask"),
-        drift=_choice(keys.get("drift"), f"{path}.drift", DRIFT, "report"),
-        fill=_choice(keys.get("fill"), f"{path}.fill", ("true", "false"), "true") == "true",
+        owner=source if owner is None else reading.choice(owner, f"{path}.owner", SIDES, None),
+        conflict=reading.choice(keys.get("conflict"), f"{path}.conflict", CONFLICT, "ask"),
+        drift=reading.choice(keys.get("drift"), f"{path}.drift", DRIFT, "report"),
+        fill=reading.choice(keys.get("fill"), f"{path}.fill", ("true", "false"), "true") == "true",
         at=f"{tree.key_at or tree.at}: {path}",
         lookup=_lookup(keys.get("lookup"), kind, flows, path, tree),
     )
@@ -179,11 +212,13 @@ def _unit(name: str, tree: Marked, path: str) -> Unit:
 
 
 def _projection(name: str, tree: Marked, path: str) -> Projection:
-    keys = _known_keys(tree, path, PROJECTION_KEYS)
+    keys = reading.known_keys(tree, path, PROJECTION_KEYS)
     return Projection(
         name=name,
-        salesforce=_field(_needed(keys, "salesforce", tree, path), f"{path}.salesforce"),
-        from_=_choice(_needed(keys, "from", tree, path), f"{path}.from", tuple(PROJECTED), None),
+        salesforce=reading.field_name(reading.needed(keys, "salesforce", tree, path), f"{path}.salesforce"),
+        from_=reading.choice(
+            reading.needed(keys, "from", tree, path), f"{path}.from", tuple(PROJECTED), None
+        ),
         at=f"{tree.key_at or tree.at}: {path}",
     )
 
@@ -195,10 +230,10 @@ def _salesforce_fields(kind: str, tree: Marked, path: str) -> tuple[str, ...]:
     if kind == "address":
         return _address_fields(tree, path)
     wanted = KINDS[kind].parts["salesforce"]
-    fields = tuple(_field(item, path) for item in _texts(tree, path))
+    fields = tuple(reading.field_name(item, path) for item in reading.texts(tree, path))
     if len(fields) != len(wanted):
         raise WrongMapping(
-            at=_at(tree, path),
+            at=reading.place(tree, path),
             found=_count(fields, "field"),
             expected=f"{_fields_of(wanted)} for `as: {kind}`",
         )
@@ -208,17 +243,19 @@ def _salesforce_fields(kind: str, tree: Marked, path: str) -> tuple[str, ...]:
 def _address_fields(tree: Marked, path: str) -> tuple[str, ...]:
     """BillingAddress stands for its five fields; an address of own fields names each of them."""
     if isinstance(tree.value, dict):
-        keys = _known_keys(tree, path, ADDRESS_KEYS)
-        return tuple(_field(_needed(keys, key, tree, path), f"{path}.{key}") for key in ADDRESS_KEYS)
-    name = _field(tree, path)
+        keys = reading.known_keys(tree, path, ADDRESS_KEYS)
+        return tuple(
+            reading.field_name(reading.needed(keys, key, tree, path), f"{path}.{key}") for key in ADDRESS_KEYS
+        )
+    name = reading.field_name(tree, path)
     if name.endswith("__c"):  # a custom field of type address
         parts = ("Street", "City", "StateCode", "PostalCode", "CountryCode")
         return tuple(f"{name[:-3]}__{part}__s" for part in parts)
     if not name.endswith("Address"):
         raise WrongMapping(
-            at=_at(tree, path),
+            at=reading.place(tree, path),
             found=repr(name),
-            expected=f"an address, as BillingAddress, or a field for each of {_words(ADDRESS_KEYS)}",
+            expected=f"an address, as BillingAddress, or a field for each of {reading.words(ADDRESS_KEYS)}",
         )
     return tuple(
         name.removesuffix("Address") + part for part in ("Street", "City", "State", "PostalCode", "Country")
@@ -226,24 +263,24 @@ def _address_fields(tree: Marked, path: str) -> tuple[str, ...]:
 
 
 def _xero_paths(kind: str, tree: Marked, path: str) -> tuple[str, ...]:
-    texts = _texts(tree, path)
-    paths = tuple(_text(item, path) for item in texts)
+    texts = reading.texts(tree, path)
+    paths = tuple(reading.text_of(item, path) for item in texts)
     expected = {"phone": "Phones", "address": "Addresses"}.get(kind)
     slots = [p for p in paths if top(p) in SLOTS]
     if expected or slots:
-        _check_slot(kind, paths, expected, _at(tree, path))
+        _check_slot(kind, paths, expected, reading.place(tree, path))
         return paths
     for item, name in zip(texts, paths, strict=True):
         if not re.fullmatch(r"[A-Z][A-Za-z]*(\.[A-Z][A-Za-z]*){0,3}", name):
             raise WrongMapping(
-                at=_at(item, path),
+                at=reading.place(item, path),
                 found=repr(name),
                 expected="a field of Xero, as EmailAddress or Phones.DEFAULT",
             )
     wanted = KINDS[kind].parts["xero"]
     if len(paths) != len(wanted):
         raise WrongMapping(
-            at=_at(tree, path),
+            at=reading.place(tree, path),
             found=_count(paths, "field"),
             expected=f"{_fields_of(wanted)} for `as: {kind}`",
         )
@@ -257,7 +294,7 @@ def _check_slot(kind: str, paths: tuple[str, ...], expected: str | None, at: str
         needs = {"Phones": "phone", "Addresses": "address"}[group]
         raise WrongMapping(at=at, found=f"{paths[0]!r} with `as: {kind}`", expected=f"`as: {needs}`")
     if len(paths) != 1 or paths[0] not in choices:
-        raise _not_one_of(at, ", ".join(paths), choices)
+        raise reading.not_one_of(at, ", ".join(paths), choices)
 
 
 def _lookup(tree: Marked | None, kind: str, flows: str, path: str, unit: Marked) -> Lookup | None:
@@ -266,22 +303,25 @@ def _lookup(tree: Marked | None, kind: str, flows: str, path: str, unit: Marked)
     if kind != "lookup":
         if tree is not None:
             raise WrongMapping(
-                at=_at(tree, path), found=f"a table with `as: {kind}`", expected="`as: lookup`"
+                at=reading.place(tree, path), found=f"a table with `as: {kind}`", expected="`as: lookup`"
             )
         return None
     if tree is None or not isinstance(tree.value, dict) or not tree.value:
         raise WrongMapping(
-            at=_at(tree or unit, path),
+            at=reading.place(tree or unit, path),
             found="no table" if tree is None else describe(tree),
             expected="Salesforce: Xero, a line each",
         )
-    pairs = {sf: tuple(_text(item, path) for item in _texts(marked, path)) for sf, marked in tree.items()}
+    pairs = {
+        sf: tuple(reading.text_of(item, path) for item in reading.texts(marked, path))
+        for sf, marked in tree.items()
+    }
     owners: dict[str, str] = {}
     for sf, codes in pairs.items():
         for code in codes:
             if code in owners and flows != "to_xero":
                 raise WrongMapping(
-                    at=_at(tree.value[sf], path),
+                    at=reading.place(tree.value[sf], path),
                     found=f"{code!r} for {owners[code]!r} and for {sf!r}",
                     expected="one value of Salesforce for each of Xero, because the unit flows to Salesforce "
                     "(or `flows: to_xero`)",
@@ -311,20 +351,20 @@ def _check_unit(unit: Unit, keys: MappingOf[str, Marked]) -> None:
     for side in SIDES:
         if unit.receives(side) and side not in kind.writes:
             raise WrongMapping(
-                at=_at(keys["flows"], f"{_path(unit)}.flows"),
+                at=reading.place(keys["flows"], f"{_path(unit)}.flows"),
                 found=f"{unit.flows!r} with `as: {unit.kind}`, which can't be written to {side.title()}",
                 expected=repr(f"to_{OTHER[side]}"),
             )
     if unit.receives("xero") and any("." in path and top(path) not in SLOTS for path in unit.xero):
         raise WrongMapping(
-            at=_at(keys["flows"], f"{_path(unit)}.flows"),
+            at=reading.place(keys["flows"], f"{_path(unit)}.flows"),
             found=f"{unit.flows!r} into {unit.xero[0]!r}, a field inside another",
             expected="'to_salesforce': only whole fields and slots of Xero are written",
         )
     for key, value in (("conflict", "owner"), ("drift", "heal")):
         if getattr(unit, key) == value and unit.owner is None:
             raise WrongMapping(
-                at=_at(keys[key], f"{_path(unit)}.{key}"),
+                at=reading.place(keys[key], f"{_path(unit)}.{key}"),
                 found=f"{value!r} without an owner",
                 expected="`owner: salesforce` or `owner: xero` beside it",
             )
@@ -360,7 +400,7 @@ class UnknownRuleName(WrongMapping):
     def __init__(self, *, at: str, found: str, known: tuple[str, ...], side: str) -> None:
         near = difflib.get_close_matches(found, known, n=1)
         camel = "".join(word.title() for word in found.split("_"))
-        best = f"{near[0]!r} (the nearest)" if near else f"one of {_words(known)}"
+        best = f"{near[0]!r} (the nearest)" if near else f"one of {reading.words(known)}"
         super().__init__(
             at=at,
             found=f"the name {found!r}",
@@ -390,87 +430,19 @@ def _check_writers(entity: EntityMapping) -> None:
 # --- Small readers ------------------------------------------------------------------------------------
 
 
-def _known_keys(tree: Marked, path: str, known: tuple[str, ...]) -> dict[str, Marked]:
-    """Give the keys of a mapping that hold something; refuse one that we don't know."""
-    if not isinstance(tree.value, dict):
-        raise WrongMapping(at=_at(tree, path), found=describe(tree), expected=f"keys: {_words(known)}")
-    for key, marked in tree.value.items():
-        if key not in known:
-            raise _not_one_of(_at(marked, path), key, known, what="the key")
-    return {key: marked for key, marked in tree.value.items() if marked.value is not None}
-
-
-def _named(keys: MappingOf[str, Marked], key: str, path: str) -> list[tuple[str, Marked]]:
-    tree = keys.get(key)
-    if tree is None:
-        return []
-    if not isinstance(tree.value, dict):
-        raise WrongMapping(
-            at=_at(tree, f"{path}.{key}"), found=describe(tree), expected="names, each with its keys"
-        )
-    return [(name, marked) for name, marked in tree.items() if marked.value is not None]
-
-
-def _needed(keys: MappingOf[str, Marked], key: str, tree: Marked, path: str) -> Marked:
-    if key not in keys:
-        raise WrongMapping(at=_at(tree, path), found=f"no {key!r}", expected=f"the key {key!r}")
-    return keys[key]
-
-
-def _text(tree: Marked, path: str) -> str:
-    if not isinstance(tree.value, str) or not tree.value.strip():
-        raise WrongMapping(at=_at(tree, path), found=describe(tree), expected="a text")
-    return tree.value
-
-
-def _texts(tree: Marked, path: str) -> tuple[Marked, ...]:
-    items = tree.value if isinstance(tree.value, tuple) else (tree,)
-    if not items:
-        raise WrongMapping(at=_at(tree, path), found="an empty list", expected="one text or more")
-    for item in items:
-        _text(item, path)
-    return items
-
-
-def _field(tree: Marked, path: str) -> str:
-    name = _text(tree, path)
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,79}", name):
-        raise WrongMapping(
-            at=_at(tree, path), found=repr(name), expected="the name of one field, as Billing_Email__c"
-        )
-    return name
-
-
-def _choice(tree: Marked | None, path: str, allowed: tuple[str, ...], default: str | None) -> str:
-    if tree is None and default is not None:
-        return default
-    if tree is None or not isinstance(tree.value, str):
-        found = describe(tree) if tree else "nothing"
-        raise WrongMapping(at=_at(tree, path), found=found, expected=f"one of {_words(allowed)}")
-    if tree.value not in allowed:
-        raise _not_one_of(_at(tree, path), tree.value, allowed)
-    return tree.value
-
-
-def _rule(tree: Marked | None, path: str) -> Rule | None:
-    if tree is None:
-        return None
-    rule = Rule(_text(tree, path), _at(tree, path))
-    _ = rule.expression
-    return rule
-
-
 def _defaults(tree: Marked | None, path: str) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree.value, dict):
-        raise WrongMapping(at=_at(tree, path), found=describe(tree), expected="fields and their values")
+        raise WrongMapping(
+            at=reading.place(tree, path), found=describe(tree), expected="fields and their values"
+        )
     return {key: _json(marked, f"{path}.{key}") for key, marked in tree.items() if marked.value is not None}
 
 
 def _json(tree: Marked, path: str) -> Any:
     """Read a default as JSON would: true, false and plain numbers are such, all else is text."""
-    text = _text(tree, path)
+    text = reading.text_of(tree, path)
     if tree.quoted:
         return text
     if text in ("true", "false"):
@@ -480,25 +452,8 @@ def _json(tree: Marked, path: str) -> Any:
     return float(text) if re.fullmatch(r"-?(0|[1-9]\d{0,9})\.\d{1,5}", text) else text
 
 
-def _not_one_of(at: str, found: str, allowed: tuple[str, ...], what: str = "") -> WrongMapping:
-    near = difflib.get_close_matches(found.lower(), [name.lower() for name in allowed], n=1, cutoff=0.5)
-    best = next((name for name in allowed if near and name.lower() == near[0]), None)
-    expected = f"{best!r} (the nearest of {_words(allowed)})" if best else f"one of {_words(allowed)}"
-    return WrongMapping(at=at, found=f"{what} {found!r}".strip(), expected=expected)
-
-
-def _at(tree: Marked | None, path: str | tuple[str, ...]) -> str:
-    text = path if isinstance(path, str) else ".".join(path)
-    place = "" if tree is None else tree.key_at or tree.at
-    return f"{place}: {text}" if text else place
-
-
 def _path(unit: Unit) -> str:
     return unit.at.partition(": ")[2]
-
-
-def _words(names: Iterable[str]) -> str:
-    return ", ".join(names)
 
 
 def _count(items: tuple[str, ...], noun: str) -> str:
@@ -506,13 +461,23 @@ def _count(items: tuple[str, ...], noun: str) -> str:
 
 
 def _fields_of(parts: tuple[str, ...]) -> str:
-    return "one field" if len(parts) == 1 else f"{len(parts)} fields ({_words(parts)})"
+    return "one field" if len(parts) == 1 else f"{len(parts)} fields ({reading.words(parts)})"
 
 
-def _hash(entities: MappingOf[str, EntityMapping]) -> str:
-    return hashlib.sha256(
-        dumps({name: _plain(entity) for name, entity in entities.items()}).encode()
-    ).hexdigest()
+def _hash(entities: MappingOf[str, EntityMapping], documents: MappingOf[str, DocumentMapping]) -> str:
+    # Documents without a cut-over say nothing yet.
+    made = {name: _plain_document(one) for name, one in documents.items() if one.cut_over is not None}
+    meant = {name: _plain(entity) for name, entity in entities.items()}
+    return hashlib.sha256(dumps({**meant, "documents": made} if made else meant).encode()).hexdigest()
+
+
+def _plain_document(document: DocumentMapping) -> dict[str, Any]:
+    return {
+        **{name: value for name, value in asdict(document).items() if name != "at"},
+        "cut_over": str(document.cut_over),
+        "scope": document.scope and document.scope.sql,
+        "status": [[when and when.sql, then] for when, then in document.status],
+    }
 
 
 def _plain(entity: EntityMapping) -> dict[str, Any]:

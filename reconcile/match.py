@@ -220,8 +220,8 @@ def _nodes(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def _latest(decisions: pl.DataFrame) -> pl.DataFrame:
-    """Give what was last decided about each pair: accept_link or refuse_link."""
-    about_links = decisions.filter(pl.col("kind").is_in(["accept_link", "refuse_link"]))
+    """Give what was last decided about each pair: accept_link, refuse_link or undo_link."""
+    about_links = decisions.filter(pl.col("kind").is_in(["accept_link", "refuse_link", "undo_link"]))
     return about_links.sort("made_at", nulls_last=False).unique(PAIR, keep="last", maintain_order=True)
 
 
@@ -255,17 +255,21 @@ def _link_by_ids(nodes: pl.DataFrame, known: pl.DataFrame, said: pl.DataFrame) -
     taken = _ends(pairs, incidents)
     loose = claims.join(taken, on=["side", "record_id"], how="anti")
     one_sided, wrong = _one_sided(loose, claims, taken)
+    # What a person took back is asked: not found again by itself, and not made anew as if it had no partner.
+    undone = _followed(said.filter(pl.col("kind") == "undo_link").select(PAIR), nodes).drop_nulls(PAIR)
+    one_sided = one_sided.join(undone, on=PAIR, how="anti")
     pairs, incidents = pl.concat([pairs, one_sided]), pl.concat([incidents, wrong])
 
     taken = _ends(pairs, incidents)
     aliases = pl.concat(
         [followed.filter("alias").drop_nulls(PAIR).select(PAIR), _as_pairs(loose.filter(~pl.col("direct")))]
     ).unique(PAIR)
-    aliases = _ruled(aliases, "survivor").join(pairs, on=PAIR, how="anti")
+    aliases = _ruled(aliases, "survivor").join(pairs, on=PAIR, how="anti").join(undone, on=PAIR, how="anti")
     survivors, several = _one_to_one(_untouched(aliases, taken))
     survivors, contradicted = _agreeing(survivors, claims)
     pairs = pl.concat([pairs, survivors])
     review += [_touched(aliases, taken), several, contradicted]
+    review.append(_untouched(_ruled(undone, "undone"), _ends(pairs, incidents)))
     return _ById(
         pairs=pairs,
         review=pl.concat(review).join(pairs, on=PAIR, how="anti").unique(PAIR, maintain_order=True),

@@ -88,7 +88,22 @@ BOTH_CHANGED = changed("salesforce") & changed("xero")
 EITHER_CHANGED = changed("salesforce") | changed("xero")
 NO_BASE = pl.col("base_kind").is_null()
 # Nothing was ever agreed about it: as it was found at first contact, or not even looked at.
-FOUND = NO_BASE | ((pl.col("base_kind") == "as_found").fill_null(False) & ~EITHER_CHANGED)
+AS_FOUND = (pl.col("base_kind") == "as_found").fill_null(False)
+FOUND = NO_BASE | (AS_FOUND & ~EITHER_CHANGED)
+
+
+def replaces_unseen(side: str, other: str) -> pl.Expr:
+    """Found different, and changed on one side since: whoever did that saw their own side's value alone."""
+    return (
+        AS_FOUND
+        & pl.col(f"{side}_base").ne_missing(pl.col(f"{other}_base"))
+        & changed(side)
+        & pl.col(other).is_not_null()
+    )
+
+
+# Neither may silently replace the other: the two never agreed. A blank takes what the other side says by then.
+NEVER_AGREED = replaces_unseen("salesforce", "xero") | replaces_unseen("xero", "salesforce")
 
 VERDICTS: Final = {  # The first case that holds decides.
     "not_observed": ~OBSERVED,
@@ -97,7 +112,7 @@ VERDICTS: Final = {  # The first case that holds decides.
     "found_only_in_salesforce": FOUND & pl.col("xero").is_null(),
     "found_different": FOUND,
     "agreed": EITHER_CHANGED & SAME_VALUE,
-    "conflict": BOTH_CHANGED,
+    "conflict": BOTH_CHANGED | NEVER_AGREED,
     "salesforce_changed": changed("salesforce"),
     "xero_changed": changed("xero"),
     "unchanged": pl.lit(True),
@@ -289,10 +304,6 @@ ACCEPTED: Final = VERDICT_IS["unchanged"] & (pl.col("base_kind") == "accepted").
 OPEN: Final = (
     FIRST_CONTACT | VERDICT_IS["conflict"] | VERDICT_IS["salesforce_changed"] | VERDICT_IS["xero_changed"]
 )
-DECIDED: Final = {
-    "salesforce": pl.col("decided").eq_missing("salesforce_wins") & (OPEN | ACCEPTED),
-    "xero": pl.col("decided").eq_missing("xero_wins") & (OPEN | ACCEPTED),
-}
 ACTIVE: Final = (pl.col("salesforce_status") == "active") & (pl.col("xero_status") == "active")
 
 

@@ -11,9 +11,10 @@ from typing import Final
 import polars as pl
 
 SIDES: Final = ("salesforce", "xero")
-ENTITIES: Final = ("party", "person")
+ENTITIES: Final = ("party", "person", "document")
+MERGED: Final = ("party", "person")  # kept in agreement by units; a document is made once, then shown
 STATUSES: Final = ("active", "archived", "deleted", "merged")
-PHASES: Final = ("link", "fill", "settle", "create", "change")
+PHASES: Final = ("link", "fill", "settle", "create", "change", "undo")
 ACTIONS: Final = ("link", "create", "update")
 LINK_STATUSES: Final = ("linked", "review", "refused")
 BASE_KINDS: Final = ("agreed", "as_found", "accepted")
@@ -25,6 +26,7 @@ OUTCOMES: Final = (
     "overtaken",  # the value under it is not the one that the plan saw; the next plan looks again
     "waiting",  # not tried: what it depends on is missing, or a limit was met
     "unknown",  # sent, and its answer is lost: settled before anything else is planned
+    "asked",  # tried several times, never an answer that tells: a person has to look
 )
 
 SIDE: Final = pl.Enum(SIDES)
@@ -46,6 +48,15 @@ RAW: Final[Schema] = {
     "deleted": pl.Boolean,  # a tombstone: Salesforce IsDeleted, or gone from a verified full sweep
     "row_hash": pl.String,
     "body": pl.String,  # the vendor's JSON, as it came
+}
+
+# What a plan's snapshot held of the records that the plan writes: with the plan, so that others can see it.
+SEEN: Final[Schema] = {
+    "side": SIDE,
+    "object": pl.String,
+    "record_id": pl.String,
+    "modified_at": UTC,
+    "body": pl.String,
 }
 
 # What a side's schema says of its fields (Salesforce: describe; Xero: its published spec).
@@ -115,7 +126,7 @@ LINKS: Final[Schema] = {
 
 # What a person decided. The fingerprint is of both records: a refusal lasts until one of them changes.
 DECISIONS: Final[Schema] = {
-    "kind": pl.String,  # accept_link, refuse_link, accept_drift, salesforce_wins, xero_wins
+    "kind": pl.String,  # accept_link, refuse_link, undo_link, accept_drift, salesforce_wins, xero_wins
     "entity": ENTITY,
     "salesforce_id": pl.String,
     "xero_id": pl.String,
@@ -188,6 +199,60 @@ OPERATIONS: Final[Schema] = {
     "evidence": pl.String,
 }
 
+# One row an opportunity, as an invoice would be made of it. Amounts are exact and carry their currency.
+DOCUMENTS: Final[Schema] = {
+    "record_id": pl.String,  # the opportunity
+    "name": pl.String,
+    "account_id": pl.String,
+    "won": pl.Boolean,  # by IsWon, and in one of the mapped stages
+    "due_by_date": pl.Boolean,  # on or after the cut-over; null where it has no date
+    "in_scope": pl.Boolean,
+    "gone": pl.Boolean,  # in the recycle bin
+    "date": pl.Date,  # in the organisation's calendar
+    "due": pl.Date,
+    "reference": pl.String,
+    "status": pl.String,  # that the invoice is made with
+    "stated_currency": pl.String,  # of the opportunity; null in an org of one currency
+    "currency": pl.String,  # that, or the organisation's own
+    "amount": pl.Decimal(38, 4),  # the opportunity's Amount
+    "subtotal": pl.Decimal(38, 4),  # computed from the lines; null: Xero's tax decides it
+    "total_tax": pl.Decimal(38, 4),
+    "total": pl.Decimal(38, 4),
+    "shown_id": pl.String,  # the fields that show its invoice, as they are now; null = blank
+    "shown_number": pl.String,
+    "shown_status": pl.String,
+    "shown_url": pl.String,
+    "reason": pl.String,  # why no invoice can be made of it; null: one can
+}
+
+DOCUMENT_LINES: Final[Schema] = {
+    "document_id": pl.String,  # the opportunity
+    "line_id": pl.String,
+    "position": pl.Int64,  # from 1
+    "description": pl.String,
+    "quantity": pl.Decimal(38, 16),
+    "unit_price": pl.Decimal(38, 16),
+    "discount": pl.Decimal(38, 16),  # percent; null: none
+    "account": pl.String,
+    "tax": pl.String,  # TaxType; null: the account's own
+    "item": pl.String,  # ItemCode; null: none
+    "amount": pl.Decimal(38, 4),  # in the document's currency
+    "tax_amount": pl.Decimal(38, 4),  # null: Xero decides
+    "reason": pl.String,  # what is wrong with it; null: nothing
+}
+
+# The sales invoices of Xero.
+INVOICES: Final[Schema] = {
+    "record_id": pl.String,  # InvoiceID
+    "number": pl.String,
+    "reference": pl.String,
+    "status": pl.String,
+    "contact_id": pl.String,
+    "currency": pl.String,
+    "subtotal": pl.Decimal(38, 4),
+    "total": pl.Decimal(38, 4),
+}
+
 # What was agreed without a write: the base moves when the plan is sealed.
 BASE_MOVES: Final[Schema] = {
     "link_id": pl.String,
@@ -225,6 +290,20 @@ OUTCOME_ROWS: Final[Schema] = {
     "phase": PHASE,
     "outcome": OUTCOME,
     "message": pl.String,  # the vendor's refusal, without values; null when confirmed
+}
+
+
+# What the reading after a push found: nothing, as a rule.
+AUDIT: Final[Schema] = {
+    # made_twice, missing, amounts_differ, overwritten (incidents); edited_since, closed_since, not_read
+    "finding": pl.String,
+    "incident": pl.Boolean,
+    "system": SIDE,
+    "entity": ENTITY,
+    "object": pl.String,
+    "record_id": pl.String,
+    "unit": pl.String,
+    "message": pl.String,  # ids and amounts; no personal value
 }
 
 

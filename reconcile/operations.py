@@ -73,11 +73,39 @@ def operation(
     native_after: str,
     **rest: str | float | None,
 ) -> Row:
+    """Give a row of OPERATIONS of an entity that is kept in agreement."""
+    return operation_row(
+        part.mapping.entity,
+        part.mapping.side(system).object,
+        system=system,
+        record_id=record_id,
+        source_id=source_id,
+        action=action,
+        phase=phase,
+        unit=unit,
+        native_after=native_after,
+        **rest,
+    )
+
+
+def operation_row(
+    entity: str,
+    object_name: str,
+    *,
+    system: str,
+    record_id: str | None,
+    source_id: str | None,
+    action: str,
+    phase: str,
+    unit: str,
+    native_after: str,
+    **rest: str | float | None,
+) -> Row:
     """Give a row of OPERATIONS. Its id is the same whenever the same thing is to be done."""
     row: Row = {
         "system": system,
-        "entity": part.mapping.entity,
-        "object": part.mapping.side(system).object,
+        "entity": entity,
+        "object": object_name,
         "record_id": record_id,
         "source_id": source_id,
         "action": action,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -65,10 +66,16 @@ class Plan:
     rejects: pl.DataFrame
 
 
-def build_plan(parts: Sequence[Part], fields: pl.DataFrame, decisions: pl.DataFrame) -> Plan:
-    """Give the plan of all entities.
+def build_plan(
+    parts: Sequence[Part],
+    fields: pl.DataFrame,
+    decisions: pl.DataFrame,
+    needed: frozenset[str] = frozenset(),
+) -> Plan:
+    """Give the plan of all entities that are kept in agreement.
 
-    Takes a Part for each entity, FIELDS, DECISIONS. Raises nothing: what can't be done is in rejects.
+    Takes a Part for each entity, FIELDS, DECISIONS, and the accounts that documents need as contacts.
+    Raises nothing: what can't be done is in rejects.
     """
     by_entity = {part.mapping.entity: part for part in parts}
     limits = {entity: limits_by_side(part, fields) for entity, part in by_entity.items()}
@@ -85,7 +92,7 @@ def build_plan(parts: Sequence[Part], fields: pl.DataFrame, decisions: pl.DataFr
         ):
             rows += made[0]
             rejects += made[1]
-    created = create_operations(by_entity, limits, decisions, makers, rows)
+    created = create_operations(by_entity, limits, decisions, makers, rows, needed)
     ordered = _in_order([*rows, *created.operations], by_entity)
     kept, double = without_double_writes(ordered, by_entity)
     kept, misplaced = without_email_in_other_hands(kept, by_entity)
@@ -189,6 +196,21 @@ def _without_orphans(rows: Sequence[Row]) -> list[Row]:
     return kept
 
 
+def with_dependents(operations: pl.DataFrame, ids: Iterable[str]) -> set[str]:
+    """Give these operations' ids and those of all that depend on them, at whatever distance."""
+    out = set(ids)
+    while more := set(operations.filter(pl.col("depends_on").is_in(list(out)))["operation_id"]) - out:
+        out |= more
+    return out
+
+
+def without_unneeded(operations: pl.DataFrame, on_demand: frozenset[str]) -> pl.DataFrame:
+    """Leave out contacts that were to be made for a document which is not made, with what depends on them."""
+    needed = operations.filter(pl.col("entity") == "document")["depends_on"].drop_nulls()
+    out = with_dependents(operations, on_demand - set(needed))
+    return operations.filter(~pl.col("operation_id").is_in(list(out)))
+
+
 # --- What it costs, and how much it is ----------------------------------------------------------------
 
 
@@ -215,18 +237,25 @@ def plan_hash(operations: pl.DataFrame, header: Mapping[str, Any]) -> str:
 
 
 def beyond_limits(
-    operations: pl.DataFrame, records: pl.DataFrame, *, max_operations: int, max_share: float
+    operations: pl.DataFrame,
+    records: pl.DataFrame,
+    *,
+    max_operations: int,
+    max_share: float,
+    max_amount: Mapping[str, Decimal] | None = None,
 ) -> list[str]:
     """Say why a plan is too large to be pushed unseen; an empty list: it is not.
 
     The share is of the records of one entity and side. Ids, new records and blanks that are filled don't count:
-    first contact touches nearly everything, and each of its phases is looked at by itself.
+    first contact touches nearly everything, and each of its phases is looked at by itself. max_amount: currency
+    -> the most that the invoices of one plan may add up to.
     """
     reasons: list[str] = []
     if operations.height > max_operations:
         reasons.append(f"{operations.height} operations, more than the limit of {max_operations}")
     active = records.filter(pl.col("status") == "active").group_by("entity", "side").agg(active=pl.len())
     replacing = (pl.col("action") == "update") & (pl.col("phase") != "fill")
+    replacing &= pl.col("unit").ne_missing("number")  # a reserved number comes with a new record
     touched = operations.filter(replacing).group_by("entity", side="system")
     shares = touched.agg(changed=pl.col("record_id").n_unique()).join(
         active, on=["entity", "side"], how="left"
@@ -236,7 +265,43 @@ def beyond_limits(
             reasons.append(
                 f"{changed} of {count or 0} records ({entity}, {side}) change, more than {max_share:.0%}"
             )
-    return reasons
+    return reasons + _beyond_amounts(operations, max_amount or {})
 
 
-__all__ = ["Part", "Plan", "beyond_limits", "build_plan", "cost", "part_of", "plan_hash"]
+def _beyond_amounts(operations: pl.DataFrame, most: Mapping[str, Decimal]) -> list[str]:
+    return [
+        f"invoices of {amount:,.2f} {currency} in all, more than the limit of {most[currency]:,.2f}"
+        for currency, amount in amounts_made(operations).items()
+        if currency in most and amount > most[currency]
+    ]
+
+
+def amounts_made(operations: pl.DataFrame) -> dict[str, Decimal]:
+    """Give, by currency, what the invoices of a plan add up to; without tax where Xero adds that by itself."""
+    made = operations.filter(pl.col("entity") == "document", pl.col("action") == "create")
+    found: dict[str, Decimal] = {}
+    for text in made["after"]:
+        told = json.loads(text)
+        amount = told["total"] if told["total"] is not None else told["subtotal"]
+        found[told["currency"]] = found.get(told["currency"], Decimal(0)) + Decimal(amount)
+    return dict(sorted(found.items()))
+
+
+def invoice_contacts(operations: pl.DataFrame) -> pl.Series:
+    """Give the ids of the contacts to whom invoices of a plan are made out."""
+    made = operations.filter(pl.col("entity") == "document", pl.col("action") == "create")
+    who = [json.loads(text)["contact"] for text in made["after"]]
+    return pl.Series("contact", [one for one in who if isinstance(one, str)], dtype=pl.String)
+
+
+__all__ = [
+    "Part",
+    "Plan",
+    "amounts_made",
+    "beyond_limits",
+    "build_plan",
+    "cost",
+    "invoice_contacts",
+    "part_of",
+    "plan_hash",
+]

@@ -10,7 +10,16 @@ from typing import Any, Final
 import polars as pl
 
 from reconcile.errors import UnknownField, UnknownObject, WrongMapping
-from reconcile.mapped import OTHER, PARENT, EntityMapping, Mapping, SideMapping, Unit, is_field
+from reconcile.mapped import (
+    OTHER,
+    PARENT,
+    DocumentMapping,
+    EntityMapping,
+    Mapping,
+    SideMapping,
+    Unit,
+    is_field,
+)
 from reconcile.model import SIDES
 
 # Demanded by the server, not by the schema.
@@ -30,6 +39,8 @@ def check_mapping(mapping: Mapping, fields: pl.DataFrame) -> None:
     for entity in mapping.entities.values():
         for side in SIDES:
             _check_side(entity, side, known)
+    if mapping.invoice is not None:
+        _check_document(mapping.invoice, known)
 
 
 def _check_side(
@@ -77,6 +88,60 @@ def _check_field(
             at=unit.at,
             found=f"{path!r}, which is of type {row['type']}, with `as: {unit.kind}`",
             expected=f"a field of type {_words(allowed or TEXTS)}",
+        )
+
+
+SHOWN: Final = {"id": 36, "number": 0, "status": 10, "url": 90}  # characters that an invoice's values need
+ID_LENGTH: Final = 18
+
+
+def _check_document(
+    document: DocumentMapping, known: MappingOf[tuple[str, str], dict[str, dict[str, Any]]]
+) -> None:
+    """The opportunity must have the fields that are read, of their types, and those that show the invoice."""
+    for name, fields in sorted(document.fields("salesforce").items()):
+        schema = known.get(("salesforce", name))
+        if schema is None:
+            objects = [found for where, found in known if where == "salesforce"]
+            nearest = _nearest(name, objects)
+            raise UnknownObject(at=document.at, side="Salesforce", found=name, nearest=nearest)
+        for field in sorted(fields):
+            row = _row(field, schema, document.at, "salesforce", name)
+            expected = TYPES["date"] if field == document.date else DOCUMENT_TYPES.get(field)
+            if expected and row["type"] and row["type"] not in expected:
+                raise WrongMapping(
+                    at=document.at,
+                    found=f"{field!r}, which is of type {row['type']}",
+                    expected=f"a field of type {_words(expected)}",
+                )
+    for shown, field in document.link.fields.items():
+        _check_shown(document, shown, field, known["salesforce", document.salesforce][field])
+
+
+DOCUMENT_TYPES: Final = {
+    "Amount": ("currency", "double"),
+    "IsWon": ("boolean",),
+    "Quantity": ("double", "int"),
+    "UnitPrice": ("currency", "double"),
+}
+
+
+def _check_shown(document: DocumentMapping, shown: str, field: str, row: MappingOf[str, Any]) -> None:
+    at = f"{document.at}.link.{shown}"
+    if not row["updateable"]:
+        raise WrongMapping(at=at, found=f"{field!r}, which can't be written", expected="another field")
+    if row["type"] and row["type"] not in TEXTS:
+        raise WrongMapping(
+            at=at,
+            found=f"{field!r}, which is of type {row['type']}",
+            expected="a field of type string or url",
+        )
+    need = SHOWN[shown] or len(document.number.prefix) + ID_LENGTH
+    if row["length"] is not None and row["length"] < need:
+        raise WrongMapping(
+            at=at,
+            found=f"{field!r}, of {row['length']} characters",
+            expected=f"{need} characters or more",
         )
 
 

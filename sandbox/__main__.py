@@ -17,7 +17,10 @@ def main() -> int:
         "serve", help="serve both until SIGTERM; prints one line of JSON when ready"
     )
     command.add_argument("--state", type=Path, required=True, help="directory that holds everything")
-    command.add_argument("--seed", help="demo (of a fresh state the default), empty or parties:N:SEED:DIRT")
+    command.add_argument(
+        "--seed",
+        help="demo (of a fresh state the default), empty, parties:N:SEED:DIRT[:DEALS] or sales:N:SEED[:ORDERS]",
+    )
     command.add_argument("--xero-port", type=int, default=0)
     command.add_argument("--salesforce-port", type=int, default=0)
     command.add_argument("--limits", choices=("real", "off"), default="real")

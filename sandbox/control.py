@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import exact
 from sandbox.clock import Clock
 from sandbox.dialect import Dialect, UnknownSwitch
 from sandbox.faults import Faults, WrongFault
@@ -80,12 +81,12 @@ def control_routes(
     async def load(request: Request) -> Response:
         lines = (await request.body()).splitlines()
         with store.transaction():
-            loaded = hooks.load(json.loads(line) for line in lines if line.strip())
+            loaded = hooks.load(exact.loads(line) for line in lines if line.strip())
         return JSONResponse({"loaded": loaded})
 
     async def dump(request: Request) -> Response:
         rows = hooks.dump(request.query_params.get("kind"))
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        text = "".join(exact.dumps(row) + "\n" for row in rows)
         return Response(text, media_type="application/x-ndjson")
 
     async def start_over(request: Request) -> Response:

@@ -1,5 +1,7 @@
 """Keeps one server's records, request log and tokens in one SQLite file that survives SIGKILL.
 
+Numbers with a fraction are exact: a Decimal that is put is a Decimal when it is got, to the last place.
+
 A request is numbered when it arrives; whatever it then changes is marked in its log row within the same
 transaction, so that "applied" in the log is exactly what the file holds, also after a kill.
 """
@@ -14,6 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+
+from sandbox import exact
 
 Body = dict[str, Any]
 KeyOf = Callable[[Body], str | None]
@@ -115,9 +119,21 @@ class Store:
             "insert into keys values (?, ?, ?, ?)", [row for row in found if row[2] is not None]
         )
 
-    def put(self, kind: str, record_id: str, body: Body, *, stamp: int = 0, live: bool = True) -> None:
-        """Insert or replace; a record keeps its place in insertion order. stamp: modified, ms since 1970."""
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    def put(
+        self,
+        kind: str,
+        record_id: str,
+        body: Body,
+        *,
+        stamp: int = 0,
+        live: bool = True,
+        logged: bool = True,
+    ) -> None:
+        """Insert or replace; a record keeps its place in insertion order. stamp: modified, ms since 1970.
+
+        logged: whether the log of the request names it; what only follows from another change it does not.
+        """
+        text = exact.dumps(body, separators=(",", ":"))
         with self.transaction():
             fresh = not self._rows("select 1 from records where kind = ? and id = ?", (kind, record_id))
             self._connection.execute(
@@ -127,7 +143,8 @@ class Store:
                 (kind, record_id, stamp, int(live), text),
             )
             self._index(kind, record_id, body)
-            self._changes.append(["create" if fresh else "update", kind, record_id])
+            if logged:
+                self._changes.append(["create" if fresh else "update", kind, record_id])
 
     def delete(self, kind: str, record_id: str) -> None:
         """Remove for good (the vendors' soft deletes are a put with live=False)."""
@@ -138,7 +155,7 @@ class Store:
 
     def get(self, kind: str, record_id: str) -> Body | None:
         rows = self._rows("select body from records where kind = ? and id = ?", (kind, record_id))
-        return json.loads(rows[0][0]) if rows else None
+        return exact.loads(rows[0][0]) if rows else None
 
     def find(self, kind: str, name: str, value: str) -> list[str]:
         """Ids of the records whose declared key has this value, oldest first."""
@@ -154,7 +171,7 @@ class Store:
         for record_id, body in self._rows(
             "select id, body from records where kind = ? order by seq", (kind,)
         ):
-            yield record_id, json.loads(body)
+            yield record_id, exact.loads(body)
 
     def all(self, kind: str) -> Iterator[Body]:
         """The body of every record of a kind, in insertion order."""
@@ -178,7 +195,19 @@ class Store:
             f"select body from records where {where} order by {order} limit ? offset ?",  # noqa: S608
             (*values, limit, offset),
         )
-        return [json.loads(row[0]) for row in rows]
+        return [exact.loads(row[0]) for row in rows]
+
+    def scan(
+        self, kind: str, after: int, *, since: int | None = None, until: int | None = None, limit: int
+    ) -> list[tuple[int, Body]]:
+        """The next records behind a place in insertion order, each with its place."""
+        where, values = self._condition(kind, since, until, False)
+        # + keeps SQLite from its index by kind, with which it would sort the whole table for each piece.
+        rows = self._rows(
+            f"select seq, body from records where seq > ? and +{where} order by seq limit ?",  # noqa: S608
+            (after, *values, limit),
+        )
+        return [(row[0], exact.loads(row[1])) for row in rows]
 
     def count(
         self, kind: str, *, since: int | None = None, until: int | None = None, live_only: bool = False
@@ -215,7 +244,7 @@ class Store:
     def keep(self, kind: str, item_id: str, body: Any) -> None:
         with self.transaction():
             self._connection.execute(
-                "insert or replace into kept values (?, ?, ?)", (kind, item_id, json.dumps(body))
+                "insert or replace into kept values (?, ?, ?)", (kind, item_id, exact.dumps(body))
             )
 
     def kept(self, kind: str, item_id: str) -> Any:
@@ -223,10 +252,20 @@ class Store:
         return json.loads(rows[0][0]) if rows else None
 
     def all_kept(self, kind: str) -> dict[str, Any]:
-        return {
-            row[0]: json.loads(row[1])
-            for row in self._rows("select id, body from kept where kind = ?", (kind,))
-        }
+        """{id: body}, sorted by id."""
+        rows = self._rows("select id, body from kept where kind = ? order by id", (kind,))
+        return {row[0]: json.loads(row[1]) for row in rows}
+
+    def kept_count(self, kind: str) -> int:
+        return self._rows("select count(*) from kept where kind = ?", (kind,))[0][0]
+
+    def kept_kinds(self, prefix: str) -> list[str]:
+        """The kinds that begin with a text and hold anything."""
+        rows = self._rows(
+            "select distinct kind from kept where kind >= ? and kind < ? order by kind",
+            (prefix, prefix + chr(0x10FFFF)),
+        )
+        return [row[0] for row in rows]
 
     def forget(self, kind: str, item_id: str) -> None:
         with self.transaction():

@@ -42,13 +42,19 @@ class SalesforceAuth:
         Raises LoginRefused, WrongSetting (key file), Incident (an instance that is not Salesforce's).
         """
         with self._one_at_a_time:
-            kept = self.tokens.get(SIDE, "access") or {}
-            usable = kept.get("owner") == self._owner and kept.get("access_token") != rejected
-            if not (usable and kept.get("instance_url") and fresh(kept, self.wire.governor.now())):
-                kept = self._log_in()
+            kept = self._stored(rejected)
+            if kept is None:
+                with self.wire.governor.login_turn():
+                    kept = self._stored(rejected) or self._log_in()
             instance = self._checked(str(kept["instance_url"]))
             self.wire.allow(instance)
             return str(kept["access_token"]), instance
+
+    def _stored(self, rejected: str | None) -> dict[str, Any] | None:
+        kept = self.tokens.get(SIDE, "access") or {}
+        usable = kept.get("owner") == self._owner and kept.get("access_token") != rejected
+        live = usable and kept.get("instance_url") and fresh(kept, self.wire.governor.now())
+        return kept if live else None
 
     def _log_in(self) -> dict[str, Any]:
         grant = self._ask()

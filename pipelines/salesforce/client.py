@@ -103,14 +103,12 @@ class SalesforceClient:
             raise unexpected(SIDE, "/services/data", reply.content, "a list of versions")
         return [str(entry.get("version")) for entry in found if isinstance(entry, dict)]
 
-    def send(
-        self, method: str, path: str, body: bytes | None, *, headers: Mapping[str, str] | None = None
-    ) -> Reply:
+    def send(self, method: str, path: str, body: bytes | None) -> Reply:
         """Send exactly these bytes to a path below /services/data/vXX.X/, for the writer to judge.
 
         Raises ReadOnly, RateLimited, NotConnected, OutcomeUnknown, LoginRefused.
         """
-        own = {"Content-Type": "application/json", **(headers or {})}
+        own = {"Content-Type": "application/json"}
         reply = self._authorised(method, self.root + path, headers=own, content=body)
         return Reply(reply.status_code, reply.headers, reply.content, SIDE)
 

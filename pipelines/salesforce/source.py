@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OBJECTS: Final = ("Account", "Contact")
 NEEDED: Final = ("Id", "IsDeleted", "MasterRecordId", "SystemModstamp", "LastModifiedById")
+MERGED: Final = frozenset(OBJECTS)  # only these can be merged, and tell into which
 # Compound fields repeat their parts; base64 is a file.
 LEFT_OUT: Final = frozenset({"address", "location", "base64", "complexvalue", "anyType", "json"})
 LONG_TEXT: Final = 255  # characters; two custom long texts in a query cut its pages to 200 rows
@@ -108,14 +109,15 @@ def _is_long(field: Mapping[str, Any]) -> bool:
 
 def _schema(client: SalesforceClient, object_name: str, needed: frozenset[str]) -> Schema:
     described = client.describe(object_name)["fields"]
-    hidden = sorted(set(NEEDED) - {field["name"] for field in described})
+    always = frozenset(NEEDED if object_name in MERGED else set(NEEDED) - {"MasterRecordId"})
+    hidden = sorted(always - {field["name"] for field in described})
     if hidden:
         raise MissingRight(
             side="salesforce",
             found=f"{object_name} hides {', '.join(hidden)} from this user",
             next_step="Give the user the permission set that `reconcile doctor` prints.",
         )
-    read, left_out = choose_fields(described, needed | frozenset(NEEDED))
+    read, left_out = choose_fields(described, needed | always)
     return Schema(fields_frame(object_name, described), tuple(read), tuple(left_out))
 
 

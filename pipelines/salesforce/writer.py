@@ -1,41 +1,101 @@
 """Makes Salesforce's requests of intents, and reads from a reply what became of each.
 
 Updates by Id and creates by upsert on the external id, both as collections of up to 200 with
-allOrNone=false: an HTTP 200 tells nothing, each row has its own fate.
+allOrNone=false: an HTTP 200 tells nothing, each row has its own fate. With the guard `record` an update of what
+people edit goes as a subrequest of a composite, up to 25 in one call, each on the condition that nobody has
+touched its record since it was looked at. A subrequest takes every header that its resource takes, with
+If-Modified-Since as the documentation's own example (api_rest, requests_composite and
+intro_rest_conditional_requests).
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from itertools import groupby
 from typing import Any, Final
 
 from pipelines import exact
 from pipelines.intents import Intent, Request, Verdict, without_values
+from pipelines.settings import Push
+from reconcile.bodies import dumps
 from reconcile.ids import long_id
 
 SIDE: Final = "salesforce"
 PATH: Final = "composite/sobjects"
+GUARDED: Final = "composite"  # each record on a condition of its own
 AT_ONCE: Final = 200
+GUARDED_AT_ONCE: Final = 25
+REFERENCE: Final = "@{"
+OURS: Final = frozenset({"reference", "number"})  # units that hold our ids, and what shows an invoice
 BUSY: Final = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 GONE: Final = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY", "NOT_FOUND"})
 THERE_ALREADY: Final = frozenset({"DUPLICATE_VALUE", "DUPLICATE_EXTERNAL_ID"})
 
 
-def requests(intents: Sequence[Intent]) -> list[Request]:
-    """Give the requests that carry these intents: by object and action, at most 200 in each."""
-    made = []
-    for (object_name, action), found in groupby(
-        sorted(intents, key=_order), key=lambda i: (i.object, i.action)
-    ):
+def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request]:
+    """Give the requests that carry these intents: by object and action, at most 200 or 25 guarded in each."""
+    made: list[Request] = []
+    ordered = sorted(intents, key=_order)
+    if how is not None and how.guard == "record":
+        edited = [one for one in ordered if _may_be_edited(one)]
+        ordered = [one for one in ordered if not _may_be_edited(one)]
+        for at in range(0, len(edited), GUARDED_AT_ONCE):
+            batch = tuple(edited[at : at + GUARDED_AT_ONCE])
+            made.append(Request(SIDE, "POST", GUARDED, "", b"", batch))
+    for (object_name, action), found in groupby(ordered, key=lambda i: (i.object, i.action)):
         some = list(found)
         for at in range(0, len(some), AT_ONCE):
             batch = tuple(some[at : at + AT_ONCE])
             path = PATH if action == "update" else f"{PATH}/{object_name}/{batch[0].key_field}"
             made.append(Request(SIDE, "PATCH", path, "", _body(batch), batch))
     return made
+
+
+def _may_be_edited(intent: Intent) -> bool:
+    """Say whether an update writes what people edit. Ids and projections are ours alone: nobody's edit is lost."""
+    edited = intent.action == "update" and any(
+        one.action == "update" and one.unit not in OURS and not (one.rule or "").startswith("projection")
+        for one in intent.operations
+    )
+    # A composite would read it as a reference to another subrequest's reply.
+    return edited and REFERENCE not in dumps(intent.body)
+
+
+def is_guarded(request: Request) -> bool:
+    """Say whether each record of a request is written on a condition of its own."""
+    return request.path == GUARDED
+
+
+def guarded(request: Request, root: str, stamp: Callable[[str, str, str], datetime | None]) -> Request:
+    """Give a request with the bytes that leave: the condition on which each record may be written is one of them.
+
+    root: /services/data/vXX.X/; stamp: (side, object, id) -> since when the record has not changed. Salesforce
+    compares whole seconds: an edit in the very second of that moment passes (`push` looks again when it is over).
+    """
+    if not is_guarded(request):
+        return request
+    asked = [
+        _subrequest(intent, place, root, stamp(SIDE, intent.object, intent.record_id or ""))
+        for place, intent in enumerate(request.intents)
+    ]
+    content = {"allOrNone": False, "compositeRequest": asked}
+    return replace(request, body=dumps(content, sort=False).encode())
+
+
+def _subrequest(intent: Intent, place: int, root: str, seen: datetime | None) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "method": "PATCH",
+        "url": f"{root}sobjects/{intent.object}/{intent.record_id}",
+        "referenceId": f"r{place}",
+    }
+    if seen is not None:
+        as_of = format_datetime(seen.astimezone(UTC).replace(microsecond=0), usegmt=True)
+        made["httpHeaders"] = {"If-Unmodified-Since": as_of}
+    return {**made, "body": dict(sorted(intent.body.items()))}
 
 
 def _order(intent: Intent) -> tuple[str, ...]:
@@ -45,7 +105,7 @@ def _order(intent: Intent) -> tuple[str, ...]:
 
 def _body(batch: Sequence[Intent]) -> bytes:
     content = {"allOrNone": False, "records": [_record(intent) for intent in batch]}
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return dumps(content, sort=False).encode()
 
 
 def _record(intent: Intent) -> dict[str, Any]:
@@ -56,20 +116,40 @@ def _record(intent: Intent) -> dict[str, Any]:
 
 def read(request: Request, status: int, body: bytes) -> list[Verdict]:
     """Give a verdict for each intent of a request: the rows stand in the order of the records."""
-    rows = _rows(body)
+    told = _parsed(body)
+    if request.path == GUARDED and isinstance(told, dict):
+        told = told.get("compositeResponse")
+    rows = told if isinstance(told, list) else None
     if status in (200, 201) and rows is not None:
-        return [_verdict(intent, _at(rows, place)) for place, intent in enumerate(request.intents)]
+        verdict = _read_guarded if request.path == GUARDED else _read_row
+        return [verdict(intent, place, _at(rows, place)) for place, intent in enumerate(request.intents)]
     if 400 <= status < 500:
         return _refused_whole(request, status, rows or [])
     return [Verdict("unknown", message=f"HTTP {status}") for _ in request.intents]
 
 
-def _rows(body: bytes) -> list[Any] | None:
+def _read_guarded(intent: Intent, place: int, row: dict[str, Any] | None) -> Verdict:
+    """Read the answer to one subrequest: 204 without a body is its only success."""
+    if row is None or row.get("referenceId") != f"r{place}":
+        return Verdict("unknown", message="the reply does not tell of it")
+    status, told = row.get("httpStatusCode"), row.get("body")
+    errors = told if isinstance(told, list) else []
+    if status == 204:
+        return Verdict("confirmed", intent.record_id)
+    if status == 412:
+        return Verdict("overtaken", message="somebody changed the record since it was looked at")
+    if status == 404:
+        return Verdict("overtaken", message="the record is not there any more")
+    if isinstance(status, int) and 400 <= status < 500:
+        return _refused(intent, errors) if errors else Verdict("rejected", message=f"refused, HTTP {status}")
+    return Verdict("unknown", message=f"HTTP {status}" if isinstance(status, int) else "no status")
+
+
+def _parsed(body: bytes) -> Any:
     try:
-        parsed = exact.parse(body.decode("utf-8-sig"))
+        return exact.parse(body.decode("utf-8-sig"))
     except ValueError:
         return None
-    return parsed if isinstance(parsed, list) else None
 
 
 def _at(rows: Sequence[Any], place: int) -> dict[str, Any] | None:
@@ -77,7 +157,7 @@ def _at(rows: Sequence[Any], place: int) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _verdict(intent: Intent, row: dict[str, Any] | None) -> Verdict:
+def _read_row(intent: Intent, place: int, row: dict[str, Any] | None) -> Verdict:
     if row is None or not isinstance(row.get("success"), bool):
         return Verdict("unknown", message="the reply does not tell of it")
     found = row.get("id")

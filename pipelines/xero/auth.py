@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx
 
+from pipelines import journal_crash as crash
 from pipelines.settings import Settings
 from pipelines.tokens import Tokens, access_record, fingerprint, fresh
 from pipelines.wire import Wire, read_json, unexpected
-from reconcile.errors import LoginRefused
+from reconcile.errors import LoginRefused, WrongSetting
 
 SIDE: Final = "xero"
 TOKEN_PATH: Final = "/connect/token"
@@ -30,7 +29,6 @@ class XeroAuth:
 
     def __init__(self, settings: Settings, tokens: Tokens, wire: Wire) -> None:
         self.settings, self.tokens, self.wire = settings.xero, tokens, wire
-        self._lock_file = settings.pair.data_dir / "xero-login.lock"
         # A token belongs to the credentials that got it: changed settings must not use an older one.
         self._app = fingerprint(self.settings.identity_url, self.settings.client_id)
         self._owner = fingerprint(self._app, self.settings.scopes, self.settings.auth)
@@ -45,7 +43,8 @@ class XeroAuth:
         with self._one_at_a_time:
             token = self._stored(rejected)
             if token is None:
-                with self._across_processes():
+                # Two processes that refresh at once would each make the other's token the older one.
+                with self.wire.governor.login_turn():
                     token = self._stored(rejected) or self._log_in()
             return token
 
@@ -77,33 +76,42 @@ class XeroAuth:
         return self._keep_access(self._grant(reply))
 
     def _refresh(self) -> str:
-        candidates = self._candidates()
-        if not candidates:
-            raise LoginRefused(
-                side=SIDE,
-                at=self.settings.identity_url,
-                found="there is no refresh token",
-                next_step="Put the first one into xero.refresh_token (the app must be consented to once).",
+        if not self.tokens.durable:
+            raise WrongSetting(
+                at="journal.key",
+                found="nothing",
+                expected="a key: a refresh token is replaced at each use, and its successor must be kept",
             )
-        reply: httpx.Response | None = None
-        for token in candidates:
+        tried: set[str] = set()
+        refused: LoginRefused | None = None
+        # Asked anew each time: somebody on another machine may have kept a newer one meanwhile.
+        while left := [token for token in self._candidates() if token not in tried]:
+            tried.add(left[0])
             # Durable before the call: after a crash the store holds what Xero accepts for 30 minutes.
-            kept = self.tokens.get(SIDE, "refresh") or {}
-            started = {"using": token, "started_at": self.wire.governor.now().isoformat()}
-            self.tokens.put(SIDE, "refresh", {**kept, **started, "app": self._app})
-            reply = self._ask({"grant_type": "refresh_token", "refresh_token": token})
+            started = {"using": left[0], "started_at": self.wire.governor.now().isoformat(), "app": self._app}
+            self.tokens.put(SIDE, "refresh", {**self._kept(), **started})
+            reply = self._ask({"grant_type": "refresh_token", "refresh_token": left[0]})
             if reply.status_code == 200:
-                return self._keep_refreshed(token, self._grant(reply))
+                return self._keep_refreshed(left[0], self._grant(reply))
+            refused = self._refused(reply)
             if _error(reply) != "invalid_grant":
                 break
-        assert reply is not None
-        raise self._refused(reply)
+        raise refused or LoginRefused(
+            side=SIDE,
+            at=self.settings.identity_url,
+            found="there is no refresh token",
+            next_step="Put the first one into xero.refresh_token (the app must be consented to once).",
+        )
+
+    def _kept(self) -> dict[str, Any]:
+        """Give what is kept of this app's tokens; those of an app that was named before are of no use."""
+        kept = self.tokens.get(SIDE, "refresh") or {}
+        return kept if kept.get("app") == self._app else {}
 
     def _candidates(self) -> list[str]:
         """Give the tokens to try, best first: the newest, a seed newly set, then the predecessor."""
-        kept = self.tokens.get(SIDE, "refresh") or {}
+        ours = self._kept()
         seed = self.settings.refresh_token.get_secret_value()
-        ours = kept if kept.get("app") == self._app else {}
         new_seed = seed if seed and _digest(seed) != ours.get("seed") else None
         # A seed that was changed by hand is a new consent: it goes first.
         ordered = [new_seed if ours else None, ours.get("current"), ours.get("previous"), seed or None]
@@ -136,7 +144,10 @@ class XeroAuth:
         credentials = httpx.BasicAuth(self.settings.client_id, self.settings.client_secret.get_secret_value())
         request = httpx.Request("POST", self.settings.identity_url + TOKEN_PATH, data=dict(form))
         request = next(credentials.auth_flow(request))
-        return self.wire.send(request, login=True)
+        crash.point()
+        reply = self.wire.send(request, login=True)
+        crash.point()
+        return reply
 
     def _grant(self, reply: httpx.Response) -> dict[str, Any]:
         grant = read_json(SIDE, TOKEN_PATH, reply.content)
@@ -160,29 +171,6 @@ class XeroAuth:
             found=error or f"HTTP {reply.status_code}",
             next_step=steps.get(error, "Check xero.identity_url and the credentials."),
         )
-
-    @contextmanager
-    def _across_processes(self) -> Iterator[None]:
-        """Two processes that refresh at once would each make the other's token the older one."""
-        if self.settings.auth != "refresh_token":
-            yield
-            return
-        with locked(self._lock_file):
-            yield
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock that ends with the process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks there; the pair's lease is the first net
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _error(reply: httpx.Response) -> str:

@@ -6,13 +6,16 @@ Facts: the spec 16.1.0 of XeroAPI/Xero-OpenAPI, and recordings of 2026 (docs of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx
 
 from pipelines import exact
+from pipelines.ahead import in_order
 from pipelines.settings import Settings
 from pipelines.tokens import Tokens
 from pipelines.wire import Page, Reply, Row, Wire, decode, read_json, server_time, unexpected
@@ -26,6 +29,36 @@ MOST_PAGES: Final = 100_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True)
+class Resource:
+    """Where an object stands in the API, and how a list of it is asked for."""
+
+    path: str
+    key: str  # of the list in a reply
+    id_field: str
+    scope: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    where: str | None = None
+    paged: bool = True
+
+
+SETTINGS_SCOPE: Final = "accounting.settings"
+INVOICES_SCOPE: Final = "accounting.invoices"
+RESOURCES: Final = {
+    "Contact": Resource(
+        "Contacts", "Contacts", "ContactID", "accounting.contacts", {"includeArchived": "true"}
+    ),
+    # unitdp: else prices are cut to two places. A bill's number is its supplier's: none of our business.
+    "Invoice": Resource(
+        "Invoices", "Invoices", "InvoiceID", INVOICES_SCOPE, {"unitdp": "4"}, where='Type=="ACCREC"'
+    ),
+    "Item": Resource("Items", "Items", "ItemID", INVOICES_SCOPE, {"unitdp": "4"}, paged=False),
+    "Account": Resource("Accounts", "Accounts", "AccountID", SETTINGS_SCOPE, paged=False),
+    "TaxRate": Resource("TaxRates", "TaxRates", "TaxType", SETTINGS_SCOPE, paged=False),
+    "Organisation": Resource("Organisation", "Organisations", "OrganisationID", SETTINGS_SCOPE, paged=False),
+}
+
+
 class XeroClient:
     """One organisation of Xero."""
 
@@ -33,6 +66,7 @@ class XeroClient:
         self.settings, self.wire = settings.xero, wire
         self.auth = XeroAuth(settings, tokens, wire)
         self.tenant_id = self.settings.tenant_id
+        self.app_name = ""  # as Xero's replies name this app; known once a History was read
 
     def organisation(self) -> dict[str, Any]:
         """Give the organisation's own record (Name, BaseCurrency, OrganisationID, ...)."""
@@ -50,41 +84,49 @@ class XeroClient:
             raise unexpected(SIDE, "/connections", reply.content, "a list of tenants")
         return [entry for entry in found if isinstance(entry, dict)]
 
-    def contacts(
+    def page(
         self,
+        object_name: str,
         *,
-        page: int = 1,
-        page_size: int = PAGE_SIZE,
+        number: int = 1,
+        size: int = PAGE_SIZE,
         modified_since: datetime | None = None,
-        include_archived: bool = True,
         where: str | None = None,
         ids: Sequence[str] = (),
         order: str | None = None,
     ) -> Page:
-        """Give one page of contacts; one call.
+        """Give one page of an object (RESOURCES); one call.
 
         total is the pagination block's itemCount, null where there is no block. `last` is right under
         every way of paging that is known: with and without block, and where pageSize is ignored.
+        A list without pages is one page.
         """
-        query = {"page": str(page), "pageSize": str(page_size)}
-        query |= {"includeArchived": "true"} if include_archived else {}
-        query |= {"where": where} if where else {}
+        kind = RESOURCES[object_name]
+        query = dict(kind.query)
+        query |= {"page": str(number), "pageSize": str(size)} if kind.paged else {}
+        asked = " AND ".join(
+            f"({one})" if kind.where and where else one for one in (kind.where, where) if one
+        )
+        query |= {"where": asked} if asked else {}
         query |= {"IDs": ",".join(ids)} if ids else {}
         query |= {"order": order} if order else {}
         since = {"If-Modified-Since": _stamp(modified_since)} if modified_since else {}
-        reply = self._get(f"{API}/Contacts", params=query, headers=since)
+        reply = self._get(f"{API}/{kind.path}", params=query, headers=since)
         if reply.status_code == 304:
-            return Page([], 0, self._clock(reply, {}), last=True)
-        rows, rest = self._elements(reply, "Contacts")
+            return Page([], 0, self._clock(reply, {}, kind), last=True)
+        rows, rest = self._elements(reply, kind.key)
         block = rest.get("pagination")
-        total, last = _paging(block if isinstance(block, dict) else None, page, len(rows), page_size)
-        return Page([_row(body, text, reply) for body, text in rows], total, self._clock(reply, rest), last)
+        block = block if isinstance(block, dict) else None
+        total, last = _paging(block, number, len(rows), size)
+        found = [_row(body, text, reply, kind) for body, text in rows]
+        clock, pages = self._clock(reply, rest, kind), _count(block, "pageCount")
+        return Page(found, total, clock, last or not kind.paged, pages)
 
-    def contact_pages(
+    def pages(
         self,
+        object_name: str,
         *,
         modified_since: datetime | None = None,
-        include_archived: bool = True,
         where: str | None = None,
         ids: Sequence[str] = (),
         order: str | None = None,
@@ -92,49 +134,56 @@ class XeroClient:
     ) -> Iterator[Page]:
         """Give page after page until nothing follows; `first` is page 1 where the caller has it already.
 
+        Where the first says how many there are, the others are read several at once.
         Raises UnexpectedReply where the pages never end.
         """
-        seen: set[str] = set()
-        for number in range(1, MOST_PAGES):
-            page = (first if number == 1 else None) or self.contacts(
-                page=number,
-                modified_since=modified_since,
-                include_archived=include_archived,
-                where=where,
-                ids=ids,
-                order=order,
+
+        def fetch(number: int) -> Page:
+            return self.page(
+                object_name, number=number, modified_since=modified_since, where=where, ids=ids, order=order
             )
-            yield page
-            found = {row.record_id for row in page.rows}
-            # A server that ignores `page` gives the same rows for ever.
-            if page.last or found <= seen:
-                return
-            seen |= found
+
+        seen: set[str] = set()
+        with closing(self._numbered(fetch, first or fetch(1))) as numbered:
+            for page in numbered:
+                yield page
+                found = {row.record_id for row in page.rows}
+                # A server that ignores `page` gives the same rows for ever.
+                if page.last or found <= seen:
+                    return
+                seen |= found
         raise UnexpectedReply(
-            side=SIDE, at="Contacts", found=f"{MOST_PAGES} pages and no end", expected="a last page"
+            side=SIDE,
+            at=RESOURCES[object_name].path,
+            found=f"{MOST_PAGES} pages and no end",
+            expected="a last page",
         )
 
-    def contact(self, contact_id: str) -> Row | None:
-        """Give one contact, also one that no list shows; null where there is none. One call."""
-        reply = self._authorised("GET", f"{self.settings.api_url}{API}/Contacts/{contact_id}")
+    def _numbered(self, fetch: Callable[[int], Page], first: Page) -> Generator[Page, None, None]:
+        yield first
+        known = min(first.pages or 1, MOST_PAGES)
+        yield from in_order(fetch, range(2, known + 1), at_once=self.wire.governor.concurrent)
+        yield from (fetch(number) for number in range(known + 1, MOST_PAGES))
+
+    def one(self, object_name: str, record_id: str) -> Row | None:
+        """Give one record, also one that no list shows; null where there is none. One call."""
+        kind = RESOURCES[object_name]
+        reply = self._authorised("GET", f"{self.settings.api_url}{API}/{kind.path}/{record_id}")
         if reply.status_code == 404:
             return None
         if reply.status_code != 200:
-            raise unexpected(SIDE, "Contacts/{ContactID}", reply.content, "the contact, or HTTP 404")
-        rows, _ = self._elements(reply, "Contacts")
-        return _row(*rows[0], reply) if rows else None
+            raise unexpected(
+                SIDE, f"{kind.path}/{{{kind.id_field}}}", reply.content, "the record, or HTTP 404"
+            )
+        rows, _ = self._elements(reply, kind.key)
+        return _row(*rows[0], reply, kind) if rows else None
 
-    def put_contacts(self, body: bytes, idempotency_key: str) -> Reply:
-        """Create; an existing name or number is refused. Raises as `send` does."""
-        return self.send(
-            "PUT", f"{API}/Contacts", body, idempotency_key=idempotency_key, query="summarizeErrors=false"
-        )
-
-    def post_contacts(self, body: bytes, idempotency_key: str) -> Reply:
-        """Update by ContactID. Raises as `send` does."""
-        return self.send(
-            "POST", f"{API}/Contacts", body, idempotency_key=idempotency_key, query="summarizeErrors=false"
-        )
+    def history(self, object_name: str, record_id: str) -> list[dict[str, Any]]:
+        """Give who did what to a record and when, as Xero tells it (Changes, DateUTC, User, Details)."""
+        reply = self._get(f"{API}/{RESOURCES[object_name].path}/{record_id}/History")
+        rows, rest = self._elements(reply, "HistoryRecords")
+        self.app_name = str(rest.get("ProviderName") or self.app_name)
+        return [body for body, _ in rows]
 
     def send(
         self, method: str, path: str, body: bytes, *, idempotency_key: str | None = None, query: str = ""
@@ -206,8 +255,9 @@ class XeroClient:
         )
 
     def _lacks_scope(self, path: str, *, write: bool) -> MissingRight:
-        needed = "accounting.contacts" if "Contacts" in path else "accounting.settings.read"
-        needed += "" if write or "Contacts" not in path else ".read"
+        name = path.removeprefix(f"{API}/").partition("/")[0]
+        scope = next((one.scope for one in RESOURCES.values() if one.path == name), SETTINGS_SCOPE)
+        needed = scope if write else f"{scope}.read"
         return MissingRight(
             side=SIDE,
             found=f"the login lacks a scope for {path}",
@@ -232,13 +282,13 @@ class XeroClient:
             raise unexpected(SIDE, key, reply.content, f"a list of {key}")
         return rows, rest
 
-    def _clock(self, reply: httpx.Response, rest: Mapping[str, Any]) -> datetime:
+    def _clock(self, reply: httpx.Response, rest: Mapping[str, Any], kind: Resource) -> datetime:
         """Give Xero's own clock: the envelope's, else the Date header's."""
         told = parse_date(rest.get("DateTimeUTC")) or server_time(reply)
         if told is None:
             raise UnexpectedReply(
                 side=SIDE,
-                at="Contacts",
+                at=kind.path,
                 found="neither DateTimeUTC nor a Date header",
                 expected="Xero's own time",
             )
@@ -276,11 +326,12 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _row(body: dict[str, Any], text: str, reply: httpx.Response) -> Row:
-    contact_id = body.get("ContactID")
-    if not isinstance(contact_id, str) or not contact_id:
-        raise unexpected(SIDE, "Contacts", reply.content, "a ContactID in each contact")
-    return Row(contact_id.lower(), body, text)
+def _row(body: dict[str, Any], text: str, reply: httpx.Response, kind: Resource) -> Row:
+    record_id = body.get(kind.id_field)
+    if not isinstance(record_id, str) or not record_id:
+        raise unexpected(SIDE, kind.path, reply.content, f"a {kind.id_field} in each element")
+    # A tax type is a code of its own spelling; all other ids are GUIDs.
+    return Row(record_id if kind.id_field == "TaxType" else record_id.lower(), body, text)
 
 
 def _paging(block: Mapping[str, Any] | None, page: int, rows: int, page_size: int) -> tuple[int | None, bool]:

@@ -1,41 +1,72 @@
 """Makes Xero's requests of intents, and reads from a reply what became of each.
 
-PUT creates (what exists is refused), POST updates, always by ContactID: by name it could hit another.
+PUT creates (what exists is refused), POST updates, always by id: by name it could hit another.
 Facts: the spec 16.1.0, recordings of 2026-09, and the notes on idempotency (a failure is kept under its key).
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 from pipelines import exact
 from pipelines.intents import Intent, Request, Verdict, without_values
+from pipelines.settings import Push
+from pipelines.xero.client import API, RESOURCES
 from reconcile.bodies import dumps
+from reconcile.ids import GUID
 
 SIDE: Final = "xero"
-PATH: Final = "/api.xro/2.0/Contacts"
-QUERY: Final = "summarizeErrors=false"  # each element with its own fate; otherwise one bad one refuses all
+SUMMARIZE: Final = (
+    "summarizeErrors=false"  # each element with its own fate; otherwise one bad one refuses all
+)
 AT_ONCE: Final = 50  # what Xero advises
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"
-THERE_ALREADY: Final = ("already", "must be unique", "matched an archived contact")
 KEY_USED: Final = "used with a different request"
+METHODS: Final = {"create": "PUT", "update": "POST"}
 
 
-def requests(intents: Sequence[Intent]) -> list[Request]:
-    """Give the requests that carry these intents: creates and updates apart, at most 50 in each."""
+@dataclass(frozen=True)
+class Shape:
+    """How an object's writes look: what they are asked with, by what a reply is known, what is there already."""
+
+    query: str
+    echoed: tuple[str, ...]  # fields by which a new one is known besides its key
+    there_already: tuple[str, ...]  # words of a refusal
+
+
+SHAPES: Final = {
+    "Contact": Shape(SUMMARIZE, ("Name",), ("already", "must be unique", "matched an archived contact")),
+    # unitdp: else prices are cut to two places.
+    "Invoice": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
+}
+
+
+def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request]:
+    """Give the requests that carry these intents: by object, creates and updates apart, at most 50 in each."""
     made = []
-    for method, action in (("PUT", "create"), ("POST", "update")):
-        some = [intent for intent in intents if intent.action == action]
-        for at in range(0, len(some), AT_ONCE):
-            batch = tuple(some[at : at + AT_ONCE])
-            body = dumps({"Contacts": [_element(intent) for intent in batch]}).encode()
-            made.append(Request(SIDE, method, PATH, QUERY, body, batch))
+    ordered = sorted(intents, key=lambda one: (one.object, one.action))  # stable: the order in each stays
+    for (object_name, action), found in groupby(ordered, key=lambda one: (one.object, one.action)):
+        some = list(found)
+        at_once = (how or Push()).documents_at_once if object_name == "Invoice" else AT_ONCE
+        for at in range(0, len(some), at_once):
+            made.append(_request(object_name, action, tuple(some[at : at + at_once])))
     return made
 
 
+def _request(object_name: str, action: str, batch: tuple[Intent, ...]) -> Request:
+    kind = RESOURCES[object_name]
+    body = dumps({kind.key: [_element(intent) for intent in batch]}).encode()
+    return Request(SIDE, METHODS[action], f"{API}/{kind.path}", SHAPES[object_name].query, body, batch)
+
+
 def _element(intent: Intent) -> dict[str, Any]:
-    return {"ContactID": intent.record_id, **intent.body} if intent.record_id else intent.body
+    own = {RESOURCES[intent.object].id_field: intent.record_id} if intent.record_id else {}
+    return {**own, **intent.body}
 
 
 def keeps_failure(status: int) -> bool:
@@ -48,9 +79,13 @@ def read(request: Request, status: int, body: bytes) -> list[Verdict]:
 
     200 means nothing by itself: each element must stand at its place and be the one that was sent.
     """
-    elements = _elements(body)
+    elements = _elements(request, body)
     if status == 200 and elements is not None:
-        return [_verdict(intent, _at(elements, place)) for place, intent in enumerate(request.intents)]
+        doubtful = _doubtful(request, elements)
+        return [
+            _verdict(intent, None if place in doubtful else _at(elements, place))
+            for place, intent in enumerate(request.intents)
+        ]
     if status == 400 and elements:
         return _read_summed_up(request, elements)
     if status in (400, 404, 413):
@@ -58,12 +93,13 @@ def read(request: Request, status: int, body: bytes) -> list[Verdict]:
     return [Verdict("unknown", message=f"HTTP {status}") for _ in request.intents]
 
 
-def _elements(body: bytes) -> list[Any] | None:
+def _elements(request: Request, body: bytes) -> list[Any] | None:
     try:
         parsed = exact.parse(body.decode("utf-8-sig"))
     except ValueError:
         return None
-    found = parsed.get("Contacts", parsed.get("Elements")) if isinstance(parsed, dict) else None
+    key = RESOURCES[request.intents[0].object].key
+    found = parsed.get(key, parsed.get("Elements")) if isinstance(parsed, dict) else None
     return found if isinstance(found, list) else None
 
 
@@ -72,27 +108,53 @@ def _at(elements: Sequence[Any], place: int) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _doubtful(request: Request, elements: Sequence[Any]) -> set[int]:
+    """Give the places of new records that a reply tells more than once, or under one id; in a longer reply all.
+
+    Two invoices under one number or id can't both be true: the books say which.
+    """
+    new = {place: one for place, one in enumerate(request.intents) if one.action == "create"}
+    if len(elements) > len(request.intents):
+        return set(new)
+    names = {name for one in new.values() for name in (RESOURCES[one.object].id_field, one.key_field) if name}
+    told = [one for one in elements if isinstance(one, dict)]
+    counted = {name: Counter(_folded(one.get(name)) for one in told) for name in names}
+    return {
+        place
+        for place in new
+        for name in names
+        if (value := _folded((_at(elements, place) or {}).get(name))) not in ("", NO_ID)
+        and counted[name][value] > 1
+    }
+
+
 def _verdict(intent: Intent, element: dict[str, Any] | None) -> Verdict:
     if element is None or not _echoes(intent, element):
         return Verdict("unknown", message="the reply does not tell of it")
     errors = _errors(element)
     if errors:
         return _refused(intent, errors)
-    contact_id = str(element.get("ContactID") or NO_ID).lower()
+    # What was asked for is echoed also where nothing was written: only an id of Xero's own proves a new
+    # record, and only its stamp a change of one whose id we sent ourselves.
+    record_id = str(element.get(RESOURCES[intent.object].id_field) or NO_ID).lower()
     if (
-        contact_id == NO_ID
+        record_id == NO_ID
+        or not re.fullmatch(GUID, record_id)
         or element.get("StatusAttributeString") == "ERROR"
         or element.get("HasValidationErrors")
+        or element.get("HasErrors")
+        or (intent.record_id and not element.get("UpdatedDateUTC"))
     ):
         return Verdict("unknown", message="the reply contradicts itself")
-    return Verdict("confirmed", contact_id, element)
+    return Verdict("confirmed", record_id, element)
 
 
 def _echoes(intent: Intent, element: dict[str, Any]) -> bool:
-    """Say whether the element is the intent's: by ContactID, or a new record's by the key that it carries."""
+    """Say whether the element is the intent's: by its id, or a new record's by the key that it carries."""
     if intent.record_id:
-        return str(element.get("ContactID") or "").lower() == intent.record_id.lower()
-    for name in filter(None, (intent.key_field, "Name")):
+        told = element.get(RESOURCES[intent.object].id_field)
+        return str(told or "").lower() == intent.record_id.lower()
+    for name in filter(None, (intent.key_field, *SHAPES[intent.object].echoed)):
         if element.get(name) is not None:
             return _folded(element[name]) == _folded(intent.body.get(name))
     return False
@@ -109,7 +171,8 @@ def _errors(element: dict[str, Any]) -> list[str]:
 
 def _refused(intent: Intent, errors: list[str]) -> Verdict:
     told = " ".join(without_values(error, intent.body) for error in errors)
-    there = intent.action == "create" and any(word in error for error in errors for word in THERE_ALREADY)
+    words = SHAPES[intent.object].there_already
+    there = intent.action == "create" and any(word in error for error in errors for word in words)
     return Verdict("exists" if there else "rejected", message=told)
 
 
@@ -133,7 +196,7 @@ def _refused_whole(request: Request, status: int, body: bytes) -> list[Verdict]:
     if len(request.intents) > 1:
         return [Verdict("apart", message=f"HTTP {status}") for _ in request.intents]
     if status == 404:
-        return [Verdict("overtaken", message="the contact is not there any more")]
+        return [Verdict("overtaken", message="it, or what it refers to, is not there any more")]
     if KEY_USED in body.decode("utf-8", errors="replace"):
         return [Verdict("unknown", message="the key is known with another request")]
     return [Verdict("rejected", message=f"refused with HTTP {status}")]

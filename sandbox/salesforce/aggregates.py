@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from sandbox.salesforce import soql
@@ -57,6 +58,8 @@ def _aggregate_columns(
                 raise refused(query, column.path, "MALFORMED_QUERY", message)
             get, f = resolve(reading, query, sobject, column.path)
             columns[column.alias or f.name] = lambda group, get=get: get(group[0])
+        elif isinstance(column, soql.Child):
+            raise refused(query, query.table, "MALFORMED_QUERY", "a query within a query that groups")
         else:
             columns[column.alias or f"expr{unnamed}"] = _group_value(reading, query, sobject, column)
             unnamed += column.alias is None
@@ -83,7 +86,7 @@ _AGGREGATE: dict[str, Callable[[list[Any]], Any]] = {
     "count": len,
     "count_distinct": lambda values: len(set(values)),
     "sum": lambda values: sum(values) if values else None,
-    "avg": lambda values: sum(values) / len(values) if values else None,
+    "avg": lambda values: round(Decimal(sum(values)) / len(values), 10) if values else None,
     "min": lambda values: min(values, default=None),
     "max": lambda values: max(values, default=None),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -13,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox import exact
 from sandbox.clock import Clock
 from sandbox.control import Hooks, control_routes
 from sandbox.dialect import Dialect
 from sandbox.faults import Faults
 from sandbox.salesforce import control, oauth
+from sandbox.salesforce.bulk.work import catch_up
 from sandbox.salesforce.errors import Refused, limit_reached, session_invalid
 from sandbox.salesforce.limits import Usage
 from sandbox.salesforce.oauth import LoginRefused, Logins
@@ -26,7 +27,6 @@ from sandbox.salesforce.org import (
     INTEGRATION_NAME,
     PERSON_ID,
     PERSON_NAME,
-    STORED,
     Org,
     Session,
 )
@@ -110,11 +110,11 @@ def build(store: Store, clock: Clock, faults: Faults, dialect: Dialect, settings
 def dump(org: Org, kind: str | None) -> Iterator[Body]:
     """Every record with all its fields, deleted ones too."""
     reading = Reading(org, Session(PERSON_ID), "68.0", deleted=True)
-    for name in STORED:
+    for name in org.schema.stored():
         sobject = org.schema.object(name)
         if sobject is not None and kind in (None, name):
             shape = whole_shape(sobject)
-            yield from (render(reading, shape, body) for body in org.rows(name))
+            yield from (render(reading, shape, body) for body in org.store.all(name))
 
 
 def unexpected() -> Refused:
@@ -189,7 +189,9 @@ class Server:
             raise limit_reached()
         version, parts = _path(request)
         content = request.headers.get("content-type", "application/json")
-        if body and "json" not in content:
+        catch_up(self._org)
+        csv = request.method == "PUT" and "csv" in content  # the data of a bulk job
+        if body and not csv and "json" not in content:
             raise Refused("UNSUPPORTED_MEDIA_TYPE", f"not supported: {content}", status=415)
         return answer(
             Call(
@@ -233,7 +235,10 @@ def _spoilt(found: Answer, kind: str | None) -> Answer:
     """The faults that only a server which knows its replies can make."""
     if kind == "partial":
         return Answer(500, unexpected().body())
-    holder = found.body.get("records") if isinstance(found.body, dict) else found.body
+    lists = ("records", "compositeResponse")
+    holder = found.body
+    if isinstance(holder, dict):
+        holder = next((holder[name] for name in lists if name in holder), None)
     if kind in ("short", "reordered") and found.status == 200 and isinstance(holder, list):
         holder[:] = holder[:-1] if kind == "short" else holder[::-1]
     return found
@@ -247,7 +252,9 @@ def _answer_of(error: Refused) -> Answers:
 def _json(found: Answer) -> Response:
     if found.body is None:
         return Response(status_code=found.status, headers=found.headers)
-    text = json.dumps(found.body, ensure_ascii=False, separators=(",", ":")).encode()
+    if isinstance(found.body, bytes):
+        return Response(found.body, found.status, found.headers)
+    text = exact.dumps(found.body, separators=(",", ":")).encode()
     return Response(text, found.status, found.headers, media_type="application/json;charset=UTF-8")
 
 

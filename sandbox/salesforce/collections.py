@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.salesforce import rows
 from sandbox.salesforce.errors import Refused, WholeRequest
 from sandbox.salesforce.ids import full_id
-from sandbox.salesforce.org import Org, kind_of
+from sandbox.salesforce.org import Org
 from sandbox.salesforce.reading import Reading, render, whole_shape
 from sandbox.salesforce.rows import Saved, Writing
 from sandbox.salesforce.rules import Locked
@@ -66,7 +66,7 @@ def upsert_many(
 def delete_many(writing: Writing, record_ids: Sequence[str], *, all_or_none: bool) -> list[Row]:
     def remove(record: Row) -> Saved:
         found = full_id(record["id"])
-        kind = kind_of(found) if found else None
+        kind = writing.org.schema.kind_of(found) if found else None
         if kind is None:
             raise Refused("MALFORMED_ID", f"malformed id {record['id']}", fields=[])
         return rows.delete(writing, kind, record["id"])

@@ -10,12 +10,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.salesforce import rows, rules
+from sandbox.salesforce import custom, rows, rules, sales
+from sandbox.salesforce.bulk import pages as bulk
 from sandbox.salesforce.errors import Refused
 from sandbox.salesforce.limits import Usage
 from sandbox.salesforce.oauth import Logins
+from sandbox.salesforce.orders import set_status, statuses
 from sandbox.salesforce.org import PERSON_ID, Org, Session
 from sandbox.salesforce.schema import WrongField
+from sandbox.salesforce.stages import custom_stage
 
 Wanted = dict[str, Any]
 Do = Callable[[Wanted], Any]
@@ -44,6 +47,14 @@ def routes(org: Org, usage: Usage, logins: Logins) -> list[Route]:
             "GET": lambda _: org.schema.changes(),
             "POST": lambda wanted: _fields(org, wanted),
         }),
+        _route(org, "objects", {
+            "GET": lambda _: org.schema.custom_objects(),
+            "POST": lambda wanted: custom.add_objects(org, wanted),
+        }),
+        _route(org, "order-statuses", {
+            "GET": lambda _: statuses(org),
+            "POST": lambda wanted: set_status(org, wanted),
+        }),
         _route(org, "merge", {"POST": merge}),
         _route(org, "undelete", {"POST": each(rows.undelete)}),
         _route(org, "purge", {"POST": each(rows.purge)}),
@@ -54,7 +65,13 @@ def routes(org: Org, usage: Usage, logins: Logins) -> list[Route]:
             "DELETE": lambda _: rules.clear_rules(org),
         }),
         _route(org, "locks", {"POST": lock}),
+        _route(org, "setup", {"POST": lambda wanted: org.store.keep("schema", "setup", wanted)}),
+        _route(org, "stages", {"GET": lambda _: org.stages(), "POST": lambda wanted: _stage(org, wanted)}),
         _route(org, "limits", {"GET": set_limits, "POST": set_limits}),
+        _route(org, "bulk", {
+            "GET": lambda _: bulk.show(org, usage),
+            "POST": lambda wanted: bulk.change(org, usage, wanted),
+        }),
         _route(org, "sessions", {"DELETE": lambda _: logins.revoke_all()}),
     ]  # fmt: skip
 
@@ -74,6 +91,16 @@ def _fields(org: Org, wanted: Wanted) -> Any:
         org.schema.secure(name, field, right)
     org.schema.allow(name, wanted.get("allow", {}))
     return org.schema.changes()
+
+
+def _stage(org: Org, wanted: Wanted) -> Any:
+    """{"name": "Signed", "won": true, "closed": true, "probability": 100}: a new stage, or another meaning of one."""
+    known = org.stages()
+    order = known[wanted["name"]]["order"] if wanted["name"] in known else len(known) + 1
+    org.store.keep("stage", wanted["name"], custom_stage(wanted, order))
+    for body in sales.restaged(org):
+        org.put("Opportunity", body)
+    return org.stages()
 
 
 def _route(org: Org, name: str, actions: dict[str, Do]) -> Route:

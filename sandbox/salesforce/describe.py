@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.salesforce.schema import NUMBERS, TEXTS, Field, Schema, SObject
+from sandbox.salesforce.currency_data import ISO_CODES
+from sandbox.salesforce.schema import NUMBERS, TEXTS, Field, Relation, Schema, SObject
 
 PICKLISTS = {
     "account_type": (
@@ -30,6 +32,17 @@ PICKLISTS = {
     "clean_status": (
         "Matched", "Different", "Acknowledged", "NotFound", "Inactive", "Pending", "SelectMatch", "Skipped",
     ),
+    "opportunity_type": (
+        "Existing Customer - Upgrade", "Existing Customer - Replacement", "Existing Customer - Downgrade",
+        "New Customer",
+    ),
+    "forecast": ("Omitted", "Pipeline", "BestCase", "MostLikely", "Forecast", "Closed"),
+    "forecast_name": ("Omitted", "Pipeline", "Best Case", "Commit", "Closed"),
+    "iso_code": ISO_CODES,
+    "order_type": ("New", "Renewal", "Upgrade"),  # unconfirmed: what a new org has
+    "order_code": ("Draft", "Activated"),
+    "family": ("None",),
+    "unit": ("Each",),
     "user_type": ("Standard",),
     "edition": ("Developer Edition",),
 }  # fmt: skip
@@ -41,7 +54,7 @@ SOAP_TYPES = {
 }  # fmt: skip
 
 OBJECT_CONSTANTS: dict[str, Any] = {
-    "activateable": False, "associateEntityType": None, "associateParentEntity": None, "custom": False,
+    "activateable": False, "associateEntityType": None, "associateParentEntity": None,
     "customSetting": False, "deepCloneable": False, "defaultImplementation": None,
     "deprecatedAndHidden": False,
     "extendedBy": None, "extendsInterfaces": None, "feedEnabled": True, "hasSubtypes": False,
@@ -51,7 +64,7 @@ OBJECT_CONSTANTS: dict[str, Any] = {
 }  # fmt: skip
 
 FIELD_CONSTANTS: dict[str, Any] = {
-    "aiPredictionField": False, "autoNumber": False, "calculated": False, "calculatedFormula": None,
+    "aiPredictionField": False, "calculated": False, "calculatedFormula": None,
     "cascadeDelete": False, "controllerName": None, "defaultValueFormula": None, "dependentPicklist": False,
     "deprecatedAndHidden": False, "displayLocationInDecimal": False, "encrypted": False,
     "extraTypeInfo": None,
@@ -73,13 +86,21 @@ def describe_global(schema: Schema, version: str, *, restricted: bool) -> dict[s
     }
 
 
-def describe_object(sobject: SObject, version: str) -> dict[str, Any]:
-    """One object with its fields."""
+NO_LISTS: Mapping[str, Sequence[str]] = {}
+
+
+def describe_object(
+    sobject: SObject,
+    version: str,
+    relations: Sequence[Relation],
+    lists: Mapping[str, Sequence[str]] = NO_LISTS,
+) -> dict[str, Any]:
+    """One object with its fields. lists: those that the org keeps (stages, statuses of orders, currencies)."""
     return {
         **_summary(sobject, version),
         "actionOverrides": [],
-        "childRelationships": _children(sobject.name),
-        "fields": [describe_field(sobject, f) for f in sobject.fields.values()],
+        "childRelationships": _children(relations),
+        "fields": [describe_field(sobject, f, lists) for f in sobject.fields.values()],
         "listviewable": None,
         "lookupLayoutable": None,
         "namedLayoutInfos": [],
@@ -91,12 +112,16 @@ def describe_object(sobject: SObject, version: str) -> dict[str, Any]:
     }
 
 
-def describe_field(sobject: SObject, f: Field) -> dict[str, Any]:
+def describe_field(
+    sobject: SObject, f: Field, lists: Mapping[str, Sequence[str]] = NO_LISTS
+) -> dict[str, Any]:
     """One field."""
+    values = f.values or ""
     text = f.type in TEXTS or f.type in ("id", "reference")
     return {
         **FIELD_CONSTANTS,
         "aggregatable": f.type != "address" and f.filterable,
+        "autoNumber": f.auto_number,
         "byteLength": f.length * 3 if f.type in TEXTS else f.length,
         "caseSensitive": False,
         "compoundFieldName": f.compound,
@@ -115,7 +140,7 @@ def describe_field(sobject: SObject, f: Field) -> dict[str, Any]:
         "nameField": f.name == "Name",
         "nillable": f.nillable,
         "permissionable": f.nillable and f.createable,
-        "picklistValues": picklist_values(f),
+        "picklistValues": picklist_values(lists.get(values, PICKLISTS.get(values, ()))),
         "precision": f.precision,
         "referenceTo": [f.reference] if f.reference else [],
         "relationshipName": f.relationship,
@@ -154,8 +179,7 @@ def label(f: Field) -> str:
     return re.sub(r" Id$", " ID", words)
 
 
-def picklist_values(f: Field) -> list[dict[str, Any]]:
-    values = PICKLISTS.get(f.values or "", ())
+def picklist_values(values: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {"active": True, "defaultValue": False, "label": value, "validFor": None, "value": value}
         for value in values
@@ -168,7 +192,8 @@ def _summary(sobject: SObject, version: str) -> dict[str, Any]:
     return {
         **OBJECT_CONSTANTS,
         "name": sobject.name,
-        "label": sobject.name,
+        "custom": sobject.name.endswith("__c"),
+        "label": sobject.label or sobject.name,
         "labelPlural": sobject.plural,
         "keyPrefix": sobject.prefix,
         "createable": sobject.createable,
@@ -180,19 +205,17 @@ def _summary(sobject: SObject, version: str) -> dict[str, Any]:
     }
 
 
-def _children(name: str) -> list[dict[str, Any]]:
-    if name != "Account":
-        return []
+def _children(relations: Sequence[Relation]) -> list[dict[str, Any]]:
     common: dict[str, Any] = {
         "deprecatedAndHidden": False,
         "junctionIdListNames": [],
         "junctionReferenceTo": [],
+        "restrictedDelete": False,
     }
     return [
-        {**common, "cascadeDelete": False, "childSObject": "Account", "field": "ParentId",
-         "relationshipName": "ChildAccounts", "restrictedDelete": False},
-        {**common, "cascadeDelete": True, "childSObject": "Contact", "field": "AccountId",
-         "relationshipName": "Contacts", "restrictedDelete": False},
+        {**common, "cascadeDelete": one.cascades, "childSObject": one.child, "field": one.field,
+         "relationshipName": one.name}
+        for one in relations
     ]  # fmt: skip
 
 

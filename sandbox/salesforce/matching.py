@@ -101,6 +101,16 @@ def _narrowed(part: soql.Compare, since: int | None, until: int | None) -> tuple
     return since, until
 
 
+def stamps_between(where: soql.Condition | None) -> tuple[int | None, int | None]:
+    """The span of SystemModstamp outside of which no record can match; None: open."""
+    since: int | None = None
+    until: int | None = None
+    for part in _conjuncts(where):
+        if isinstance(part, soql.Compare) and part.value.kind == "datetime":
+            since, until = _narrowed(part, since, until)
+    return since, until
+
+
 def condition(reading: Reading, query: soql.Query, sobject: SObject, where: soql.Condition | None) -> Test:
     """A condition as a function of a row."""
     if where is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from sandbox.salesforce import soql
+from sandbox.salesforce.currency_data import CORPORATE_CURRENCY
 from sandbox.salesforce.errors import Refused
 from sandbox.salesforce.org import Org, Session
 from sandbox.salesforce.schema import NUMBERS, Field, SObject
@@ -90,7 +92,7 @@ def resolve(reading: Reading, query: soql.Query, sobject: SObject, path: soql.Pa
 
 def _walk(reading: Reading, steps: list[Field], sobject: SObject, f: Field) -> Get:
     if not steps:
-        if f.type in ("boolean", "address"):
+        if f.type in ("boolean", "address") or f.multi:
             return lambda body: value_of(sobject, f, body)
         name = f.name
         return lambda body: body.get(name)
@@ -108,6 +110,8 @@ def value_of(sobject: SObject, f: Field, body: Body) -> Any:
     """A field of a row as the API shows it."""
     if f.type == "boolean":
         return body.get(f.name, False)
+    if f.multi:  # an org that gets a second currency gives its records the first
+        return body.get(f.name, CORPORATE_CURRENCY)
     if f.type == "address":
         pieces = {piece: body.get(name) for piece, name in sobject.parts.get(f.name, {}).items()}
         return pieces if any(value is not None for value in pieces.values()) else None
@@ -121,7 +125,7 @@ def sort_key(f: Field) -> Key:
     if f.type == "boolean":
         return bool
     if f.type in NUMBERS:
-        return lambda value: None if value is None else float(value)
+        return lambda value: None if value is None else Decimal(str(value))
     return lambda value: value.casefold() if value else None
 
 
@@ -145,7 +149,7 @@ def shape_of(reading: Reading, query: soql.Query, sobject: SObject) -> Shape:
     for column in query.columns:
         if isinstance(column, soql.Call):
             shape.leaves += _fields_function(query, sobject, column)
-        else:
+        elif isinstance(column, soql.Column):
             resolve(reading, query, sobject, column.path)
             _include(reading, shape, column.path.names)
     return shape
@@ -191,13 +195,27 @@ def whole_shape(sobject: SObject, names: list[str] | None = None) -> Shape:
     return Shape(sobject, leaves)
 
 
+def told(f: Field, value: Any, form: str) -> Any:
+    """A number as JSON shows it, by the switch number_text; every other value as it is."""
+    if f.type not in NUMBERS or f.type == "int" or value is None:
+        return value
+    number = Decimal(str(value))
+    least = {"shortest": 1, "scale": f.scale, "bare": 0}[form]
+    if f.scale == 0 and form == "shortest" and f.type == "percent":
+        least = 1
+    bare = number.normalize()
+    places = max(-int(bare.as_tuple().exponent), least)
+    return bare.quantize(Decimal(1).scaleb(-places)) if places else int(bare)
+
+
 def render(reading: Reading, shape: Shape, body: Body) -> dict[str, Any]:
     """A row as JSON has it: attributes, fields, and parents within."""
     sobject = shape.sobject
     url = f"/services/data/v{reading.version}/sobjects/{sobject.name}/{body['Id']}"
     shown: dict[str, Any] = {"attributes": {"type": sobject.name, "url": url}}
+    form = reading.org.dialect["number_text"]
     for f in shape.leaves:
-        shown[f.name] = value_of(sobject, f, body)
+        shown[f.name] = told(f, value_of(sobject, f, body), form)
     for name, (reference, parent_shape) in shape.parents.items():
         parent = reading.parent(reference.reference or "", body.get(reference.name))
         shown[name] = render(reading, parent_shape, parent) if parent else None

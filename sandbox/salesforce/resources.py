@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,12 +11,15 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from sandbox import exact
 from sandbox.salesforce import collections, composite, query, replication, rows
+from sandbox.salesforce.bulk import resources as bulk
 from sandbox.salesforce.describe import describe_global, describe_object
 from sandbox.salesforce.errors import Refused, not_found
 from sandbox.salesforce.ids import full_id
 from sandbox.salesforce.limits import Usage
 from sandbox.salesforce.matching import LARGEST_PAGE
+from sandbox.salesforce.orders import kept_lists
 from sandbox.salesforce.org import Org, Session, stamp_of
 from sandbox.salesforce.reading import Reading, render, whole_shape
 from sandbox.salesforce.rows import Writing
@@ -44,7 +46,7 @@ class Call:
     @cached_property
     def json(self) -> Any:
         try:
-            return json.loads(self.body)
+            return exact.loads(self.body)
         except ValueError as error:
             raise Refused("JSON_PARSER_ERROR", f"Unexpected input at {error}") from None
 
@@ -81,7 +83,7 @@ class Call:
             parts=tuple(below),
             query=dict(parse_qsl(split.query)),
             headers={name.lower(): value for name, value in headers.items()},
-            body=b"" if body is None else json.dumps(body).encode(),
+            body=b"" if body is None else exact.dumps(body).encode(),
             fault=None,
         )
 
@@ -145,7 +147,7 @@ def _match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> list[str] | None
 
 def list_resources(call: Call) -> Answer:
     root = f"/services/data/v{call.version}"
-    names = ("composite", "limits", "query", "queryAll", "sobjects")
+    names = ("composite", "jobs", "limits", "query", "queryAll", "sobjects")
     return Answer(body={name: f"{root}/{name}" for name in names})
 
 
@@ -158,13 +160,19 @@ def list_objects(call: Call) -> Answer:
 
 
 def show_object(call: Call, kind: str) -> Answer:
-    described = describe_object(call.sobject(kind), call.version)
+    described = _described(call, kind)
     basic = {name: value for name, value in described.items() if name not in ("fields", "recordTypeInfos")}
     return Answer(body={"objectDescribe": basic, "recentItems": []})
 
 
 def describe(call: Call, kind: str) -> Answer:
-    return Answer(body=describe_object(call.sobject(kind), call.version))
+    return Answer(body=_described(call, kind))
+
+
+def _described(call: Call, kind: str) -> dict[str, Any]:
+    sobject = call.sobject(kind)
+    relations = call.org.schema.relations(sobject.name)
+    return describe_object(sobject, call.version, relations, kept_lists(call.org))
 
 
 # -- queries
@@ -410,6 +418,13 @@ def run_batch(call: Call) -> Answer:
     return Answer(body=composite.run_batch(call, answer))
 
 
+def _bulk(give: bulk.Handler) -> Handler:
+    def answered(call: Call, *pieces: str) -> Answer:
+        return Answer(**vars(give(call, *pieces)))
+
+    return answered
+
+
 ROUTES: list[tuple[tuple[str, ...], tuple[str, ...], Handler]] = [
     (("GET",), (), list_resources),
     (("GET",), ("limits",), show_limits),
@@ -436,4 +451,5 @@ ROUTES: list[tuple[tuple[str, ...], tuple[str, ...], Handler]] = [
     (("DELETE",), ("composite", "sobjects"), delete_collection),
     (("GET", "POST"), ("composite", "sobjects", "*"), retrieve_collection),
     (("PATCH",), ("composite", "sobjects", "*", "*"), upsert_collection),
+    *((methods, pattern, _bulk(give)) for methods, pattern, give in bulk.ROUTES),
 ]

@@ -9,16 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.salesforce import rules
+from sandbox.salesforce import currencies, custom, orders, places, rules, sales
 from sandbox.salesforce.errors import Refused, WholeRequest
 from sandbox.salesforce.ids import full_id
-from sandbox.salesforce.org import PERSON_ID, STORED, Org, Session, full_name, kind_of, stamp_of, stamp_text
+from sandbox.salesforce.org import (
+    PERSON_ID,
+    Org,
+    Session,
+    full_name,
+    shipped_fields,
+    stamp_of,
+    stamp_text,
+)
 from sandbox.salesforce.reading import no_such_column
 from sandbox.salesforce.schema import Field, SObject
 from sandbox.salesforce.values import accept
 from sandbox.store import Body
 
-CHILDREN = {"Account": (("Contact", "AccountId"), ("Account", "ParentId")), "Contact": ()}
+TRIGGERED = ("Account", "Contact", "Opportunity")  # where this org has automation
+CASCADED = (
+    "deleted with"  # the parent with which a record went into the recycle bin; no field, so never shown
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +71,14 @@ def create(writing: Writing, kind: str, given: Mapping[str, Any]) -> Saved:
         raise Refused("INVALID_FIELD_FOR_INSERT_UPDATE", message, fields=["Id"])
     values = _accepted(writing, sobject, given, creating=True)
     record_id = writing.org.new_id(sobject.name)
-    body = _with({"Id": record_id, "IsDeleted": False, "OwnerId": writing.session.user_id}, values)
+    system = {"Id": record_id, "IsDeleted": False}
+    if "OwnerId" in shipped_fields(sobject.name):
+        system["OwnerId"] = writing.session.user_id
+    body = _with(system, values)
     body |= {f.name: False for f in sobject.fields.values() if f.type == "boolean" and f.name not in body}
-    _check(writing, sobject, body, set(values))
+    body = _checked(writing, sobject, body, None, set(values))
     _store(writing, sobject.name, body, set(values))
+    _follow(writing, sobject.name, body, None)
     return Saved(record_id, created=True)
 
 
@@ -72,9 +87,9 @@ def update(writing: Writing, kind: str, record_id: str, given: Mapping[str, Any]
     before = living(writing.org, sobject.name, record_id)
     rules.check_lock(writing.org, before["Id"])
     values = _accepted(writing, sobject, given, creating=False)
-    body = _with(before, values)
-    _check(writing, sobject, body, set(values))
+    body = _checked(writing, sobject, _with(before, values), before, set(values))
     _store(writing, sobject.name, body, set(values))
+    _follow(writing, sobject.name, body, before)
     return Saved(body["Id"], created=False)
 
 
@@ -139,39 +154,67 @@ def living(org: Org, kind: str, record_id: str) -> Body:
 
 
 def delete(writing: Writing, kind: str, record_id: str) -> Saved:
-    """Into the recycle bin, and an account's contacts with it (second hand)."""
+    """Into the recycle bin, and with it what belongs to it: contacts, opportunities, lines, prices."""
     sobject = writable(writing, kind, "deletable")
     body = living(writing.org, sobject.name, record_id)
     rules.check_lock(writing.org, body["Id"])
+    sales.check_delete(writing.org, sobject.name, body)
+    orders.check_delete(writing.org, sobject.name, body)
+    currencies.check_delete(writing.org, sobject.name, body)
     _store(writing, sobject.name, {**body, "IsDeleted": True}, set())
-    if kind == "Account":
-        for child in writing.org.find("Contact", "AccountId", body["Id"]):
-            if not child.get("IsDeleted"):
-                _store(writing, "Contact", {**child, "IsDeleted": True}, set())
+    _delete_children(writing, sobject.name, body["Id"], body["Id"])
+    _follow(writing, sobject.name, {**body, "IsDeleted": True}, body)
     return Saved(body["Id"], created=False)
+
+
+def _delete_children(writing: Writing, kind: str, record_id: str, first: str) -> None:
+    for relation in writing.org.schema.relations(kind):
+        cleared = relation.field.endswith("__c")  # a custom lookup to what is deleted is emptied (doc)
+        reached = relation.cascades or cleared
+        for child in writing.org.find(relation.child, relation.field, record_id) if reached else ():
+            if cleared:
+                _put_touched(writing, relation.child, _with(child, {relation.field: None}))
+            elif not child.get("IsDeleted"):
+                _store(writing, relation.child, {**child, "IsDeleted": True, CASCADED: first}, set())
+                _delete_children(writing, relation.child, child["Id"], first)
 
 
 # -- what the web page and the system can do, and our clients can't: reached under /sandbox/
 
 
 def undelete(writing: Writing, record_id: str) -> Saved:
-    """Out of the recycle bin; unique values must still be free. An account's contacts come back with it."""
+    """Out of the recycle bin; unique values must still be free. What went with it comes back with it."""
     kind, body = any_record(writing.org, record_id)
+    _restore(writing, kind, body)
+    _restore_children(writing, kind, body["Id"], body["Id"])
+    _follow(writing, kind, {**body, "IsDeleted": False}, body)
+    return Saved(body["Id"], created=False)
+
+
+def _restore(writing: Writing, kind: str, body: Body) -> None:
     sobject = writing.org.schema.object(kind)
     assert sobject is not None
-    restored = {name: value for name, value in body.items() if name != "MasterRecordId"}
-    _check_unique(writing.org, sobject, {**restored, "IsDeleted": False})
-    _store(writing, kind, {**restored, "IsDeleted": False}, set())
-    if kind == "Account":
-        for child in writing.org.find("Contact", "AccountId", body["Id"]):
-            if child.get("IsDeleted") and not child.get("MasterRecordId"):
-                _store(writing, "Contact", {**child, "IsDeleted": False}, set())
-    return Saved(body["Id"], created=False)
+    kept = {name: value for name, value in body.items() if name not in ("MasterRecordId", CASCADED)}
+    _check_unique(writing.org, sobject, {**kept, "IsDeleted": False})
+    _store(writing, kind, {**kept, "IsDeleted": False}, set())
+
+
+def _restore_children(writing: Writing, kind: str, record_id: str, first: str) -> None:
+    for relation in writing.org.schema.relations(kind):
+        for child in writing.org.find(relation.child, relation.field, record_id):
+            if child.get("IsDeleted") and child.get(CASCADED) == first:
+                _restore(writing, relation.child, child)
+                _restore_children(writing, relation.child, child["Id"], first)
 
 
 def purge(writing: Writing, record_id: str) -> None:
     """Empty the recycle bin of a record: from now on only getDeleted knows of it."""
     kind, body = any_record(writing.org, record_id)
+    for relation in writing.org.schema.relations(kind):
+        for child in (
+            writing.org.find(relation.child, relation.field, body["Id"]) if relation.cascades else ()
+        ):
+            purge(writing, child["Id"])
     writing.org.store.keep(f"purged:{kind}", body["Id"], stamp_text(writing.org.stamp_ms()))
     writing.org.store.delete(kind, body["Id"])
 
@@ -183,19 +226,23 @@ def merge(writing: Writing, kind: str, survivor: str, loser: str, fields: Mappin
     if kept["Id"] == lost["Id"]:
         raise Refused("INVALID_OPERATION", "a record can't be merged with itself")
     _store(writing, kind, {**lost, "IsDeleted": True, "MasterRecordId": kept["Id"]}, set())
-    for child_kind, reference in CHILDREN[kind]:
-        for child in org.find(child_kind, reference, lost["Id"]):
-            moved = {**child, reference: kept["Id"]}
+    for relation in writing.org.schema.relations(kind):
+        for child in org.find(relation.child, relation.field, lost["Id"]):
+            moved = {**child, relation.field: kept["Id"]}
             if org.dialect["merge_stamps_children"]:
-                _store(writing, child_kind, moved, set())
+                _store(writing, relation.child, moved, set())
             else:
-                org.put(child_kind, moved)
+                org.put(relation.child, moved)
     update(writing, kind, kept["Id"], fields)
 
 
 def touch(writing: Writing, record_id: str) -> None:
     """What the system does now and then (a picklist value is renamed ...): only SystemModstamp moves."""
     kind, body = any_record(writing.org, record_id)
+    _put_touched(writing, kind, body)
+
+
+def _put_touched(writing: Writing, kind: str, body: Body) -> None:
     stamp = max(writing.org.stamp_ms(), stamp_of(body["SystemModstamp"]))
     writing.org.put(kind, {**body, "SystemModstamp": stamp_text(stamp)})
 
@@ -203,8 +250,8 @@ def touch(writing: Writing, record_id: str) -> None:
 def any_record(org: Org, record_id: str) -> tuple[str, Body]:
     """Object and record of an id, deleted or not."""
     found = full_id(record_id)
-    kind = kind_of(found) if found else None
-    body = org.get(kind, found) if kind in STORED and found else None
+    kind = org.schema.kind_of(found) if found else None
+    body = org.get(kind, found) if kind and found and org.schema.is_stored(kind) else None
     if kind is None or body is None:
         raise Refused("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", status=404)
     return kind, body
@@ -271,7 +318,8 @@ def _with(body: Body, values: Mapping[str, Any]) -> Body:
 # -- what must hold
 
 
-def _check(writing: Writing, sobject: SObject, body: Body, written: set[str]) -> None:
+def _checked(writing: Writing, sobject: SObject, body: Body, before: Body | None, written: set[str]) -> Body:
+    """The record completed by the system, or Refused."""
     missing = [f.name for f in sobject.fields.values() if f.required and f.name not in body]
     if missing:
         message = f"Required fields are missing: [{', '.join(missing)}]"
@@ -280,15 +328,21 @@ def _check(writing: Writing, sobject: SObject, body: Body, written: set[str]) ->
         f = sobject.field(name)
         if f is not None and f.reference and name in body:
             _check_reference(writing.org, f, body[name])
+    body = places.completed(writing.org, sobject, body, written)
+    body = custom.named(sobject.name, body)
+    body = currencies.completed(writing.org, sobject, body, before, written)
+    body = sales.completed(writing.org, sobject.name, body, before, written)
+    body = orders.completed(writing.org, sobject.name, body, before, written, writing.session.user_id)
     _check_unique(writing.org, sobject, body, written)
     rules.check_validation(writing.org, sobject.name, body)
     rules.check_duplicates(
         writing.org, sobject.name, body, allow_save=writing.allow_duplicates, version=writing.version
     )
+    return body
 
 
 def _check_reference(org: Org, f: Field, record_id: str) -> None:
-    kind = kind_of(record_id)
+    kind = org.schema.kind_of(record_id)
     if kind != f.reference and kind is not None:
         message = f"{f.relationship} ID: id value of incorrect type: {record_id}"
         raise Refused("FIELD_INTEGRITY_EXCEPTION", message, fields=[f.name])
@@ -313,6 +367,47 @@ def _check_unique(org: Org, sobject: SObject, body: Body, written: set[str] | No
             raise Refused("DUPLICATE_VALUE", message, fields=[])
 
 
+# -- what else a write does
+
+
+def _follow(writing: Writing, kind: str, body: Body, before: Body | None) -> None:
+    """Roll a line up into its opportunity; take the lines away from one that changed its price book."""
+    org = writing.org
+    for which in (sales, orders):
+        for other, changed, stamps in which.following(org, kind, body, before):
+            _put_rolled(writing, other, changed, stamps)
+    for rate in currencies.following(org, kind, body):
+        org.put("DatedConversionRate", rate)
+    if kind == "OpportunityLineItem":
+        _roll_up(writing, body)
+    elif kind == "Opportunity" and before is not None and not body.get("IsDeleted"):
+        lost_lines = before.get("HasOpportunityLineItem") and not body.get("HasOpportunityLineItem")
+        for line in sales.living_lines(org, body["Id"]) if lost_lines else ():
+            _store(writing, "OpportunityLineItem", {**line, "IsDeleted": True}, set())
+
+
+def _roll_up(writing: Writing, line: Body) -> None:
+    org = writing.org
+    opportunity = org.get("Opportunity", line["OpportunityId"])
+    if opportunity is None or opportunity.get("IsDeleted"):
+        return
+    rules.check_lock(org, opportunity["Id"])  # a line's parent is locked with it (facts: UNABLE_TO_LOCK_ROW)
+    if "Pricebook2Id" not in opportunity:
+        entry = org.get("PricebookEntry", line["PricebookEntryId"]) or {}
+        opportunity = _with(opportunity, {"Pricebook2Id": entry.get("Pricebook2Id")})
+    _put_rolled(writing, "Opportunity", sales.rolled_up(org, opportunity), org.dialect["roll_up_stamps"])
+
+
+def _put_rolled(writing: Writing, kind: str, body: Body, stamps: str) -> None:
+    """What follows from another write. stamps: modified, system (SystemModstamp alone) or none."""
+    if stamps == "modified":
+        _store(writing, kind, body, set())
+    elif stamps == "system":
+        _put_touched(writing, kind, body)
+    else:
+        writing.org.put(kind, body)
+
+
 # -- how it is kept
 
 
@@ -320,7 +415,7 @@ def _store(writing: Writing, kind: str, body: Body, written: set[str]) -> None:
     org = writing.org
     stamp = org.stamp_ms()
     if "SystemModstamp" in body:  # time does not run backwards within a record
-        stamp = max(stamp, stamp_of(body["SystemModstamp"]))
+        stamp = max(stamp, stamp_of(body["SystemModstamp"]), org.unlocked_ms(body["Id"]))
     text = stamp_text(stamp)
     body = {
         **body,
@@ -334,11 +429,12 @@ def _store(writing: Writing, kind: str, body: Body, written: set[str]) -> None:
     if kind == "Contact":
         body["Name"] = full_name(body)
     org.put(kind, body)
+    org.commit(body["Id"])
 
 
 def _triggered(trigger: str, kind: str, body: Body, written: set[str]) -> Body:
     """What automation makes of a record after somebody wrote it."""
-    if trigger == "off" or not written:
+    if trigger == "off" or not written or kind not in TRIGGERED:
         return body
     if trigger == "other_field":
         return {**body, "Description": "Looked at by a rule"}

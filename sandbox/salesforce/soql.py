@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ query: _SELECT items _FROM PATH [_AS? alias] [where] [group] [order] [limit] [of
 items: item ("," item)*
 ?item: path [_AS? alias]                   -> column
      | PATH "(" [path] ")" [_AS? alias]    -> call
+     | "(" query ")"                       -> child
 alias: PATH
 path: PATH
 
@@ -156,6 +158,13 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Child:
+    """A query within the columns: the children of each row; its table is the name of a relationship."""
+
+    query: Query
+
+
+@dataclass(frozen=True)
 class Sort:
     by: Path | Call
     descending: bool
@@ -164,7 +173,7 @@ class Sort:
 
 @dataclass(frozen=True)
 class Query:
-    columns: tuple[Column | Call, ...]
+    columns: tuple[Column | Call | Child, ...]
     table: Path
     where: Condition | None
     group: tuple[Path, ...]
@@ -249,6 +258,9 @@ class Build(Transformer[Token, Any]):
     def call(self, parts: list[Any]) -> Call:
         return Call(str(parts[0]).lower(), parts[1], parts[2])
 
+    def child(self, parts: list[Query]) -> Child:
+        return Child(parts[0])
+
     def where(self, parts: list[Condition]) -> Condition:
         return parts[0]
 
@@ -292,7 +304,7 @@ class Build(Transformer[Token, Any]):
         return Literal("date", str(parts[0]))
 
     def number(self, parts: list[Token]) -> Literal:
-        return Literal("number", float(parts[0]))
+        return Literal("number", Decimal(str(parts[0])))
 
     def null(self, _: list[Token]) -> Literal:
         return Literal("null", None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.salesforce.ids import make_id
+from sandbox.seeds import sales
 from sandbox.seeds.books import LINE_BREAK, Books, Row, filled, party_link, person_link, xero_id
 
 Address = tuple[str, str, str, str, str]  # street (| between lines), city, region, postal code, country
@@ -282,6 +283,8 @@ CONTACTS: dict[str, tuple[str, tuple[str, str, str] | None, Address | None, Row]
                 {"EmailAddress": "service@gatewaymotors.example", "IsSupplier": True}),
 }  # fmt: skip
 
+THEMES = ("Special Projects", "Very Orange Invoice")  # beside the one that every organisation has
+
 # ContactNumber of a contact: the account that it leads to
 NUMBERS = {"dickenson": "dickenson", "genepoint": "genepoint", "marine": "marine_old"}
 MERGED = {"marine_old": "marine"}
@@ -293,7 +296,12 @@ def books() -> Books:
     people = {(p[0], p[2]): make_id("003", "Dm", at) for at, p in enumerate(PEOPLE, 1)}
     salesforce = [_account(key, accounts, at) for at, key in enumerate(ACCOUNTS)]
     salesforce += [_person(row, accounts, people, at) for at, row in enumerate(PEOPLE)]
+    salesforce += sales.demo_rows(accounts)
     xero = [_contact(key, accounts, at) for at, key in enumerate(CONTACTS)]
+    xero += sales.items()
+    xero += [
+        {"BrandingThemeID": xero_id(name), "Name": name, "SortOrder": at} for at, name in enumerate(THEMES, 1)
+    ]
     links = [party_link(accounts[key], xero_id(key)) for key in ACCOUNTS if key in CONTACTS]
     links += [person_link(people[p[0], p[2]], xero_id(p[0])) for p in PEOPLE if p[6]]
     return Books(salesforce, xero, links)

@@ -2,6 +2,8 @@
 
 parties:N:SEED:DIRT gives N accounts, N persons and N Xero contacts; 0.8 N of the parties are in both books.
 DIRT from 0 to 1 says how carelessly they were kept; at 0 both say the same, each in its own shape.
+parties:N:SEED:DIRT:DEALS adds so many opportunities with their lines; the parties stay the same.
+sales:N:SEED gives N opportunities of N / 5 accounts, each linked to its Xero contact by both ids.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from sandbox.salesforce.ids import make_id
+from sandbox.seeds import sales
 from sandbox.seeds import words as lists
 from sandbox.seeds.books import LINE_BREAK, Books, Row, filled, party_link, person_link
 
@@ -81,6 +84,29 @@ def books(count: int, seed: int, dirt: float) -> Books:
                 links.append(person_link(person, row["ContactID"]))
     rng.shuffle(xero)
     return Books(salesforce, xero, links)
+
+
+def with_deals(made: Books, name: str, count: int) -> Books:
+    """The books with `count` opportunities and the products and items that they need. name: of the seed."""
+    accounts = [row for row in made.salesforce if row["attributes"]["type"] == "Account"]
+    rows = sales.made_up(Random(f"deals of {name}"), accounts, count)
+    return Books([*made.salesforce, *rows], [*made.xero, *sales.items()], made.links)
+
+
+def sales_books(count: int, seed: int) -> Books:
+    """Opportunities whose accounts are linked on both sides, so that nothing but invoices is left to do."""
+    parties = books(max(count // 5, 5), seed, 0)
+    contacts = {row["ContactID"]: row for row in parties.xero}
+    accounts = {row["Id"]: row for row in parties.salesforce}
+    linked = [link for link in parties.links if link["entity"] == "party"]
+    for link in linked:
+        accounts[link["salesforce_id"]]["ExternalID__c"] = link["xero_id"]
+        contacts[link["xero_id"]]["ContactNumber"] = link["salesforce_id"]
+    kept = {link["salesforce_id"] for link in linked}
+    salesforce = [row for row in parties.salesforce if row.get("AccountId", row["Id"]) in kept]
+    xero = [contacts[link["xero_id"]] for link in linked]
+    links = [link for link in parties.links if link["xero_id"].partition(":")[0] in contacts]
+    return with_deals(Books(salesforce, xero, links), f"sales:{count}:{seed}", count)
 
 
 def _unique(name: str, taken: set[str], truth: Party) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -21,10 +20,37 @@ from sandbox.faults import Fault, Faults
 from sandbox.serve import Settings
 from sandbox.store import Body, Store
 from sandbox.wiretap import Wiretap, exchange_of, fault_kind
-from sandbox.xero import contacts, lists, settings_data, shapes, wire
-from sandbox.xero.contacts import Books, UnknownContact, Written
+from sandbox.xero import (
+    batches,
+    chart,
+    contacts,
+    credit_calls,
+    credits,
+    documents,
+    invoices,
+    items,
+    lists,
+    payment_calls,
+    settings_calls,
+    settings_data,
+    settlement,
+    shapes,
+    web_pages,
+    wire,
+)  # fmt: skip
+from sandbox.xero.batch_payments import UnknownBatch
+from sandbox.xero.batches import Family
+from sandbox.xero.books import Books, Written
+from sandbox.xero.contacts import UnknownContact
+from sandbox.xero.credits import UnknownCredit
+from sandbox.xero.documents import books_of
+from sandbox.xero.invoices import UnknownInvoice
+from sandbox.xero.items import UnknownItem
 from sandbox.xero.limits import Meter
+from sandbox.xero.loading import dump, load
 from sandbox.xero.oauth import Logins
+from sandbox.xero.payments import UnknownPayment
+from sandbox.xero.settlement import UnknownDocument
 from sandbox.xero.switches import SWITCHES
 from sandbox.xero.where import QueryError
 from sandbox.xero.wire import Refused
@@ -35,6 +61,11 @@ API = "/api.xro/2.0"
 KEY_MS = 6 * 60_000  # second hand: a key lives six minutes from the first call
 KEY_LENGTH = 128  # spec
 AT_LEAST_S = 0.002  # a call takes a moment, so that calls at the same time are seen as such
+
+# What a call names and there is not: the whole is answered with 404.
+UNKNOWN = (
+    UnknownContact, UnknownCredit, UnknownInvoice, UnknownItem, UnknownPayment, UnknownBatch, UnknownDocument,
+)  # fmt: skip
 
 Handler = Callable[[Request], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -49,27 +80,10 @@ def line(store: Store, settings: Settings, url: str) -> Body:
     return {"api_url": url, "identity_url": url, "login_url": url, **credentials, "person": other}
 
 
-def load(store: Store, clock: Clock, rows: Iterable[Body]) -> int:
-    """Put records as they are, without rules: rows in Xero's shape, of any kind that `dump` gives."""
-    count = 0
-    with store.transaction():
-        for row in rows:
-            count += settings_data.load(store, row) or contacts.load(store, clock, [row])
-    return count
-
-
-def dump(store: Store, kind: str | None) -> Iterable[Body]:
-    """Every contact and group in Xero's shape; kind: contact, contactgroup, organisation or currency."""
-    if kind in (None, contacts.KIND):
-        yield from (shapes.dumped(contact) for contact in store.all(contacts.KIND))
-    for other in [kind] if kind else ["contactgroup"]:
-        if other != contacts.KIND:
-            yield from store.all(other)
-
-
 def build(store: Store, clock: Clock, faults: Faults, dialect: Dialect, settings: Settings) -> Wiretap:
     """The server as an ASGI app."""
-    contacts.declare(store)
+    for module in (contacts, credits, invoices, items, chart, settlement):
+        module.declare(store)
     settings_data.ensure(store)
     server = Server(store, clock, dialect, Meter(store, clock, dialect, on=settings.limits != "off"))
     hooks = Hooks(lambda rows: load(store, clock, rows), lambda kind: dump(store, kind), server.cleared)
@@ -113,13 +127,9 @@ class Server:
         self._in_flight: dict[tuple[str, str], asyncio.Event] = {}
 
     def routes(self) -> list[Route]:
-        contacts_scope, settings_scope = "accounting.contacts", "accounting.settings"
-
-        def read(path: str, handler: Handler, scope: str) -> Route:
-            return Route(f"{API}/{path}", self._guarded(handler, (scope, f"{scope}.read")), methods=["GET"])
-
-        def write(path: str, handler: Handler, method: str) -> Route:
-            return Route(f"{API}/{path}", self._guarded(handler, (contacts_scope,)), methods=[method])
+        def route(method: str, path: str, handler: Handler, scopes: tuple[str, ...]) -> Route:
+            readable = tuple(f"{scope}.read" for scope in scopes) if method == "GET" else ()
+            return Route(f"{API}/{path}", self._guarded(handler, (*scopes, *readable)), methods=[method])
 
         return [
             Route("/connect/token", self.token, methods=["POST"]),
@@ -128,16 +138,59 @@ class Server:
             Route("/Connections", self.connections, methods=["GET"]),
             Route("/connections/{id}", self.disconnect, methods=["DELETE"]),
             Route("/Connections/{id}", self.disconnect, methods=["DELETE"]),
-            read("Contacts", self.list_contacts, contacts_scope),
-            write("Contacts", self.put_contacts, "PUT"),
-            write("Contacts", self.post_contacts, "POST"),
-            read("Contacts/{id}", self.one_contact, contacts_scope),
-            write("Contacts/{id}", self.post_contact, "POST"),
-            read("ContactGroups", self.settings_list("contactgroup"), contacts_scope),
-            read("ContactGroups/{id}", self.one_group, contacts_scope),
-            read("Organisation", self.settings_list("organisation"), settings_scope),
-            read("Currencies", self.settings_list("currency"), settings_scope),
+            *(
+                route(method, path, handler, scopes)
+                for opened in (
+                    self._table(),
+                    credit_calls.table(),
+                    payment_calls.table(),
+                    settings_calls.table(),
+                )
+                for scopes, table in opened.items()
+                for path, methods in table.items()
+                for method, handler in methods.items()
+            ),
         ]
+
+    def _table(self) -> dict[tuple[str, ...], dict[str, dict[str, Handler]]]:
+        """What each scope opens. second hand: the granular scopes; spec: the broad ones."""
+
+        def with_history(kind: str) -> dict[str, Handler]:
+            return {"GET": documents.get_history(kind), "PUT": documents.put_history(kind)}
+
+        read = documents.settings_list
+        return {
+            ("accounting.contacts",): {
+                "Contacts": {"GET": self.list_contacts, "PUT": self.put_contacts, "POST": self.post_contacts},
+                "Contacts/{id}": {"GET": self.one_contact, "POST": self.post_contact},
+                "Contacts/{id}/History": with_history(contacts.KIND),
+            },
+            ("accounting.invoices", "accounting.transactions"): {
+                "Invoices": {
+                    "GET": documents.list_invoices, "PUT": documents.put_invoices,
+                    "POST": documents.post_invoices,
+                },
+                "Invoices/{id}": {"GET": documents.one_invoice, "POST": documents.post_invoice},
+                "Invoices/{id}/History": with_history(invoices.KIND),
+            },
+            ("accounting.invoices", "accounting.settings"): {
+                "Items": {
+                    "GET": documents.list_items, "PUT": documents.put_items, "POST": documents.post_items,
+                },
+                "Items/{id}": {
+                    "GET": documents.one_item, "POST": documents.post_item, "DELETE": documents.delete_item,
+                },
+                "Items/{id}/History": with_history(items.KIND),
+            },
+            ("accounting.settings",): {
+                "Organisation": {"GET": read("organisation")},
+                "Currencies": {"GET": read("currency")},
+                "Accounts": {"GET": read(chart.ACCOUNT)},
+                "Accounts/{id}": {"GET": documents.one_setting(chart.ACCOUNT)},
+                "TaxRates": {"GET": read(chart.TAX_RATE)},
+                "TaxRates/{id}": {"GET": documents.one_setting(chart.TAX_RATE)},
+            },
+        }  # fmt: skip
 
     # -- login
 
@@ -189,6 +242,9 @@ class Server:
         if bearer is None:
             return wire.problem(401, "AuthenticationUnsuccessful")
         exchange_of(request).client = bearer.client_id
+        name = self._logins.name_of(bearer.client_id)
+        wire.CALLER.set(name)
+        request.state.books = self._books.used_by(name, bearer.client_id)
         if self._clock.now_ms() >= bearer.expires_ms:
             return wire.expired(bearer.expires_ms)
         if not bearer.scopes & set(scopes):
@@ -242,7 +298,7 @@ class Server:
                 reply = handler(request)
         except Refused as refusal:
             reply = refusal.reply
-        except UnknownContact:
+        except UNKNOWN:
             reply = wire.not_found()
         except QueryError as error:
             reply = wire.refusal(16, "QueryParseException", str(error))
@@ -298,15 +354,10 @@ class Server:
     # -- contacts
 
     def list_contacts(self, request: Request) -> Response:
-        since = request.headers.get("if-modified-since")
         try:
-            since_ms = wire.read_ms_date(since) if since else None
-        except (ValueError, TypeError):
-            return wire.bare(412)  # documented long ago: a bad conditional header
-        try:
-            asked = lists.read_asked(request.query_params, self._books, since_ms)
+            asked = lists.read_asked(request.query_params, self._books, documents.since_ms(request))
         except lists.PageTooLarge:
-            return wire.refusal(10, "ValidationException", "pageSize must not exceed 1000")
+            return wire.refusal(10, "ValidationException", lists.PAGE_TOO_LARGE)
         rows, pagination = lists.contacts(self._books, asked)
         return wire.ok("Contacts", rows, self._clock.now_ms(), pagination=pagination)
 
@@ -317,95 +368,40 @@ class Server:
         return wire.ok("Contacts", [shapes.single(contact, self._dialect)], self._clock.now_ms())
 
     def put_contacts(self, request: Request) -> Response:
-        return self._write(request, _elements(request), create_only=True)
+        return self._write(request, batches.read(request, "Contacts"), create_only=True)
 
     def post_contacts(self, request: Request) -> Response:
-        return self._write(request, _elements(request), create_only=False)
+        return self._write(request, batches.read(request, "Contacts"), create_only=False)
 
     def post_contact(self, request: Request) -> Response:
         contact = contacts.by_id_or_number(self._books, request.path_params["id"])
         if contact is None:
             raise Refused(wire.not_found())
-        elements = [{**sent, "ContactID": contact["ContactID"]} for sent in _elements(request)[:1]]
-        return self._write(request, elements, create_only=False)
+        sent = batches.read(request, "Contacts")[0]
+        return self._write(request, [{**sent, "ContactID": contact["ContactID"]}], create_only=False)
 
     def _write(self, request: Request, elements: list[Body], *, create_only: bool) -> Response:
-        kind = fault_kind(request)
-        if kind == "partial":
-            elements = elements[: len(elements) // 2]
-        # recorded: by default the errors are summed up, whatever the spec says
-        summarise = request.query_params.get("summarizeErrors", "true").lower() != "false"
-        with self._store.transaction():
-            results = contacts.write(self._books, elements, create_only=create_only)
-            failed = [result for result in results if result.errors]
-            if failed and summarise:
-                return self._refuse_batch(results, failed)
-        status = None if summarise else "OK"
-        rows = [
-            shapes.written(result.contact, self._dialect, status=status)
-            if result.contact is not None
-            else shapes.refused(result.sent, result.contact_id, result.errors, status="ERROR")
-            for result in results
-        ]
-        rows = {"short": rows[:-1], "reordered": rows[::-1]}.get(kind or "", rows)
-        return wire.ok("Contacts", rows, self._clock.now_ms())
+        books = books_of(request)
+        family = Family(
+            "Contacts",
+            "HasValidationErrors",
+            lambda contact, status: shapes.written(contact, self._dialect, status=status),
+            lambda sent, contact_id, errors, status: shapes.refused(sent, contact_id, errors, status=status),
+        )
 
-    def _refuse_batch(self, results: list[Written], failed: list[Written]) -> Response:
-        shown = failed if self._dialect["error_elements"] == "failed" else results
-        rows = [
-            shapes.refused(result.sent, result.contact_id, result.errors, status=None)
-            if result.errors
-            else {**result.sent, "HasValidationErrors": False}
-            for result in shown
-        ]
-        reply = wire.invalid(rows)
-        if self._dialect["failed_batch"] == "saves_nothing":
-            raise Refused(reply)
-        return reply
+        def write(chosen: list[Body]) -> list[Written]:
+            return contacts.write(books, chosen, create_only=create_only)
 
-    # -- settings
+        return batches.answer(request, elements, write, family, books)
 
-    def settings_list(self, kind: str) -> Handler:
-        def answer(request: Request) -> Response:
-            single_equals = self._dialect["single_equals"] == "accept"
-            rows = settings_data.listed(self._store, kind, request.query_params, single_equals=single_equals)
-            return wire.ok(settings_data.KEYS[kind], rows, self._clock.now_ms())
-
-        return answer
-
-    def one_group(self, request: Request) -> Response:
-        group = settings_data.group(self._store, request.path_params["id"])
-        if group is None:
-            return wire.not_found()
-        return wire.ok("ContactGroups", [group], self._clock.now_ms())
-
-    # -- what a person does on Xero's web pages, or another app's login (no vendor's endpoint)
+    # -- another app's login (no vendor's endpoint)
 
     def control(self) -> list[Route]:
         return [
-            Route("/sandbox/merge-contacts", self.merge, methods=["POST"]),
-            Route("/sandbox/contact-facts", self.set_facts, methods=["POST"]),
+            *web_pages.routes(self._books),
             Route("/sandbox/clients", self.add_client, methods=["POST"]),
             Route("/sandbox/grant", self.grant, methods=["POST"]),
         ]
-
-    async def merge(self, request: Request) -> Response:
-        """{"loser", "survivor"}: ContactIDs."""
-        wanted = await request.json()
-        return self._done(lambda: contacts.merge(self._books, wanted["loser"], wanted["survivor"]))
-
-    async def set_facts(self, request: Request) -> Response:
-        """{"ContactID", "IsCustomer", "IsSupplier", "Balances", ...}: what documents would set."""
-        wanted = await request.json()
-        return self._done(lambda: contacts.set_facts(self._books, wanted["ContactID"], wanted))
-
-    def _done(self, work: Callable[[], None]) -> Response:
-        try:
-            with self._store.transaction():
-                work()
-        except UnknownContact as error:
-            return JSONResponse({"error": f"no such contact: {error}"}, status_code=404)
-        return JSONResponse({"done": True})
 
     async def add_client(self, request: Request) -> Response:
         """{"name", "scopes"}: another app; gives its client_id and client_secret."""
@@ -435,23 +431,3 @@ def _reply(kept: Body) -> Response:
     if kept["type"]:
         reply.headers["content-type"] = kept["type"]
     return reply
-
-
-def _elements(request: Request) -> list[Body]:
-    """The contacts of a body: under Contacts (in any case), or one alone."""
-    try:
-        body: Any = json.loads(request.state.body)
-    except ValueError:
-        raise Refused(
-            wire.refusal(14, "PostDataInvalidException", "The request body is not valid JSON.")
-        ) from None
-    if isinstance(body, dict):
-        body = next(
-            (value for name, value in body.items() if name.lower() == "contacts"), [body] if body else []
-        )
-    elements = [one for one in body if isinstance(one, dict)] if isinstance(body, list) else []
-    if not elements:
-        raise Refused(
-            wire.refusal(17, "NoDataProcessedException", "No data has been processed for this endpoint.")
-        )
-    return elements

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from sandbox.clock import Clock
 from sandbox.dialect import Dialect
 from sandbox.store import Body, Store
-from sandbox.xero import shapes
+from sandbox.xero import history, shapes, tracking
+from sandbox.xero.books import Books, Written
 from sandbox.xero.mangle import clean
 
 KIND = "contact"
@@ -33,25 +33,6 @@ CONTACT_EXISTS = "The contact already exists."
 
 class UnknownContact(Exception):
     """A write names a ContactID that there is not: the whole request answers 404 (recorded)."""
-
-
-@dataclass(frozen=True)
-class Books:
-    """One organisation's contacts and what decides on them."""
-
-    store: Store
-    clock: Clock
-    dialect: Dialect
-
-
-@dataclass(frozen=True)
-class Written:
-    """What became of one element: the contact as it is now, or the errors."""
-
-    sent: Body
-    contact: Body | None = None
-    contact_id: str | None = None
-    errors: list[str] = field(default_factory=list)
 
 
 def declare(store: Store) -> None:
@@ -79,11 +60,12 @@ def write(books: Books, elements: Iterable[Body], *, create_only: bool) -> list[
 
 def _write_one(books: Books, sent: Body, *, create_only: bool) -> Written:
     values, errors = clean(sent, books.dialect)
+    values |= tracking.of_contact(books, sent, errors)
     existing = _meant(books, sent, values, create_only=create_only)
     contact_id = existing["ContactID"] if existing else None
     if existing and create_only:
         return Written(sent, None, None, [_exists(existing, values)])
-    if existing and _is_closed(existing, values, books.dialect):
+    if existing and _is_closed(existing, values, books):
         return Written(sent, None, contact_id, [ARCHIVED])
     contact = _applied(existing or _fresh(), values, books.dialect)
     if "Name" not in contact and not errors:
@@ -121,6 +103,13 @@ def _holder(books: Books, name: str, value: str | None) -> Body | None:
     return None
 
 
+def of_that_name(books: Books, values: Body) -> Body | None:
+    """The contact that a document means which names one without its id (second hand: number, else name)."""
+    by_number = _holder(books, "ContactNumber", values.get("ContactNumber"))
+    found = books.store.find(KIND, "name", (values.get("Name") or "").casefold())
+    return by_number or (books.store.get(KIND, found[0]) if found else None)
+
+
 def _active_of_that_name(books: Books, values: Body) -> Body | None:
     rule, name = books.dialect["name_match_on_post"], (values.get("Name") or "").casefold()
     if not name or rule == "refuse":
@@ -155,9 +144,13 @@ def _exists(existing: Body, values: Body) -> str:
     return CONTACT_NUMBER_TAKEN if values.get("ContactNumber") else CONTACT_EXISTS
 
 
-def _is_closed(existing: Body, values: Body, dialect: Dialect) -> bool:
-    """recorded: an archived contact refuses every edit, archiving again too. Opening it again is a switch."""
-    opens = dialect["unarchive"] == "allow" and values.get("ContactStatus") == "ACTIVE"
+def _is_closed(existing: Body, values: Body, books: Books) -> bool:
+    """recorded: an archived contact refuses every edit, archiving again too. Opening it again is a switch.
+
+    A person can restore a contact on the web pages.
+    """
+    may_open = books.dialect["unarchive"] == "allow" or books.client is None
+    opens = may_open and values.get("ContactStatus") == "ACTIVE"
     return existing["ContactStatus"] == READ_ONLY_STATUS and not opens
 
 
@@ -207,7 +200,26 @@ def _save(books: Books, contact: Body, existing: Body | None) -> Body:
     same = existing is not None and _without_stamp(contact) == _without_stamp(existing)
     if existing is not None and same and books.dialect["unchanged_write"] == "keeps_stamp":
         return existing
-    return put(books.store, {**contact, "Written": True, "UpdatedMs": books.clock.stamp_ms()})
+    saved = put(books.store, {**contact, "Written": True, "UpdatedMs": books.clock.stamp_ms()})
+    _remember(books, saved, existing)
+    return saved
+
+
+def _remember(books: Books, contact: Body, existing: Body | None) -> None:
+    before = existing or {}
+    names = (set(before) | set(contact)) - {"UpdatedMs", "Written"}
+    fields = [name for name in names if before.get(name) != contact.get(name)] if existing else []
+    what = "Edited" if existing else "Created"
+    if existing and before["ContactStatus"] != contact["ContactStatus"]:
+        what = "Archived" if contact["ContactStatus"] == READ_ONLY_STATUS else "Restored"
+    history.write(
+        books,
+        contact["ContactID"],
+        what,
+        f"Contact {contact['Name']}.",
+        at_ms=contact["UpdatedMs"],
+        fields=fields,
+    )
 
 
 def _without_stamp(contact: Body) -> Body:
@@ -249,6 +261,8 @@ def merge(books: Books, loser_id: str, survivor_id: str) -> None:
         contact["UpdatedMs"] = books.clock.stamp_ms()
     put(books.store, loser)
     put(books.store, survivor)
+    history.write(books, loser_id, "Merged", f"Merged into {survivor.get('Name', '')}.")
+    history.write(books, survivor_id, "Merged", f"{loser.get('Name', '')} was merged into this contact.")
 
 
 def set_facts(books: Books, contact_id: str, facts: Body) -> None:

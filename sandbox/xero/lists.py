@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sandbox.store import Body
 from sandbox.xero import shapes
-from sandbox.xero.contacts import KIND, Books
+from sandbox.xero.books import Books
+from sandbox.xero.contacts import KIND
 from sandbox.xero.where import compile_order, compile_where
 
 FIELDS = {
@@ -32,6 +33,7 @@ FIELDS = {
 SEARCHED = ("Name", "FirstName", "LastName", "ContactNumber", "EmailAddress")  # spec
 FLAGS = {"IsCustomer": False, "IsSupplier": False, "HasAttachments": False}
 LARGEST_PAGE = 1000
+PAGE_TOO_LARGE = "pageSize must not exceed 1000"  # unconfirmed: the wording
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def read_asked(query: Mapping[str, str], books: Books, modified_since_ms: int | 
         raise PageTooLarge
     beyond = {"inclusive": 0, "exclusive": 1, "exclusive_second": 1000}[dialect["if_modified_since"]]
     summary = _flag(query, "summaryOnly")
-    page = query.get("page") or ("1" if summary else None)  # second hand: summaryOnly pages by itself
+    pages_itself = summary and dialect["summary_only"] == "pages"  # second hand
+    page = query.get("page") or ("1" if pages_itself else None)
     ids = query.get("IDs")
     return Asked(
         page=None if page is None else _number(page, 1),
@@ -90,10 +93,15 @@ def contacts(books: Books, asked: Asked) -> tuple[list[Body], Body | None]:
         shapes.listed(contact, books.dialect, details=asked.page is not None, summary=asked.summary)
         for contact in found
     ]
+    return rows, pagination(asked, count)
+
+
+def pagination(asked: Asked, count: int) -> Body | None:
+    """recorded: only where there are pages."""
     if asked.page is None:
-        return rows, None
+        return None
     pages = -(-count // asked.page_size)
-    return rows, {"page": asked.page, "pageSize": asked.page_size, "pageCount": pages, "itemCount": count}
+    return {"page": asked.page, "pageSize": asked.page_size, "pageCount": pages, "itemCount": count}
 
 
 def _page(books: Books, asked: Asked) -> tuple[list[Body], int]:

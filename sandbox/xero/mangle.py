@@ -34,6 +34,8 @@ ADDRESS = {
 }  # fmt: skip
 PERSON = {"FirstName": 255, "LastName": 255, "EmailAddress": 255}
 MAX_PERSONS = 5  # second hand
+TERM_TYPES = ("DAYSAFTERBILLDATE", "DAYSAFTERBILLMONTH", "OFCURRENTMONTH", "OFFOLLOWINGMONTH")  # spec
+LAST_DAY = 31
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 FOREIGN_NUMBER = re.compile(r"\+(\d{1,3}) (\d{1,5}) (\d[\d ]*)")
@@ -66,7 +68,7 @@ def clean(sent: Body, dialect: Dialect) -> tuple[Body, Errors]:
     if sent.get("ContactPersons") is not None:
         values["ContactPersons"] = _persons(sent["ContactPersons"], dialect, errors)
     if isinstance(sent.get("PaymentTerms"), dict):
-        values["PaymentTerms"] = sent["PaymentTerms"]
+        values["PaymentTerms"] = _terms(sent["PaymentTerms"], errors)
     if values.get("Name") == "":
         errors.append("The contact name must be specified.")  # unconfirmed: the wording
     return values, errors
@@ -163,6 +165,22 @@ def _reformat_phone(slot: Body, rule: str) -> None:
     parts = FOREIGN_NUMBER.fullmatch(number)
     if rule == "split" and parts and not slot.get("PhoneCountryCode") and not slot.get("PhoneAreaCode"):
         slot.update(PhoneCountryCode=parts[1], PhoneAreaCode=parts[2], PhoneNumber=parts[3])
+
+
+def _terms(sent: Body, errors: Errors) -> Body:
+    """spec: the four types, a day from 0 to 31. unconfirmed: the wording; that one side alone clears the other."""
+    terms: Body = {}
+    for side in ("Bills", "Sales"):
+        given = sent.get(side)
+        if not isinstance(given, dict) or not given:
+            continue
+        day = given.get("Day")
+        if given.get("Type") not in TERM_TYPES:
+            errors.append(f"Payment terms {side} Type is not valid.")
+        if day is not None and not (isinstance(day, int) and 0 <= day <= LAST_DAY):
+            errors.append(f"Payment terms {side} Day must be from 0 to {LAST_DAY}.")
+        terms[side] = {name: given[name] for name in ("Day", "Type") if given.get(name) is not None}
+    return terms
 
 
 def _persons(sent: Any, dialect: Dialect, errors: Errors) -> list[Body]:

@@ -18,13 +18,14 @@ from starlette.responses import Response
 
 from sandbox.clock import Clock, from_ms
 from sandbox.store import Body, Store
-from sandbox.xero.wire import bare, json_reply
+from sandbox.xero.wire import PROVIDER, bare, json_reply
 
 MINUTE_MS = 60_000
 ACCESS_MS = 30 * MINUTE_MS  # documented
 GRACE_MS = 30 * MINUTE_MS  # documented: a rotated refresh token works on for 30 minutes
 UNUSED_MS = 60 * 24 * 60 * MINUTE_MS  # documented: 60 days
 
+PERSON = "Pat Morgan"  # who edits by hand where a call names nobody
 SCOPES = (
     "accounting.contacts accounting.contacts.read accounting.settings accounting.settings.read "
     "accounting.invoices accounting.invoices.read accounting.payments accounting.payments.read"
@@ -65,6 +66,14 @@ class Logins:
             kept = self.add_client("person", SCOPES)
             self._store.keep("credentials", "person", kept)
         return kept
+
+    def name_of(self, client_id: str) -> str:
+        """What Xero calls an app: its name; the second login is a person's."""
+        if client_id == self.main()["client_id"]:
+            return PROVIDER
+        if client_id == self.person()["client_id"]:
+            return PERSON
+        return (self._store.kept("client", client_id) or {"name": client_id})["name"]
 
     def add_client(self, name: str, scopes: str) -> Body:
         """Another app that may connect: another program, or a person editing."""

@@ -19,10 +19,11 @@ HEAD = (
     "EmailAddress", "BankAccountDetails", "TaxNumber", "TaxNumberType", "AccountsReceivableTaxType",
     "AccountsPayableTaxType",
 )  # fmt: skip
+TRACKING = ("SalesTrackingCategories", "PurchasesTrackingCategories")
 # spec, and unconfirmed for some: only with paging, by id or by number
 DETAILS = (
     "XeroNetworkKey", "SalesDefaultAccountCode", "PurchasesDefaultAccountCode", "SalesDefaultLineAmountType",
-    "PurchasesDefaultLineAmountType", "TrackingCategoryName", "TrackingCategoryOption", "PaymentTerms",
+    "PurchasesDefaultLineAmountType", "TrackingCategoryName", "TrackingCategoryOption", *TRACKING, "PaymentTerms",
     "Website", "BrandingTheme", "BatchPayments", "Discount",
 )  # fmt: skip
 WRITTEN_PHONES = ("DEFAULT", "DDI", "FAX", "MOBILE")  # recorded: a write shows the slots in another order
@@ -68,8 +69,7 @@ def written(contact: Body, dialect: Dialect, *, status: str | None) -> Body:
     shown |= _middle(contact, groups=True)
     shown |= {name: contact[name] for name in DETAILS if name in contact}
     shown |= {
-        "SalesTrackingCategories": [],
-        "PurchasesTrackingCategories": [],
+        **{name: contact.get(name, []) for name in TRACKING},
         "ContactPersons": contact.get("ContactPersons", []),
         "HasValidationErrors": False,
     }

@@ -69,6 +69,200 @@ SWITCHES = (
     _switch(
         "email_invalid", ("refuse", "keep"), "EmailAddress without @, with spaces or beyond ASCII (umlauts)"
     ),
+    # -- invoices: who is meant, what may be done
+    _switch(
+        "invoice_number_case",
+        ("insensitive", "sensitive"),
+        "comparison of the InvoiceNumbers of sales invoices",
+    ),
+    _switch(
+        "number_of_closed",
+        ("taken", "freed_by_delete", "freed"),
+        "whether a DELETED or VOIDED sales invoice still holds its number: both do; the deleted don't; neither does",
+    ),
+    _switch(
+        "put_existing_number",
+        ("refuse", "updates"),
+        "PUT with the number of a sales invoice: refused; edits that invoice, as recorded of purchase orders",
+        "second hand",
+    ),
+    _switch("number_taken_wording", ("spec", "other"), "the words for a number that is taken"),
+    _switch("submitted_to_draft", ("allow", "refuse"), "the move from SUBMITTED back to DRAFT"),
+    _switch(
+        "authorised_edits", ("all", "none"), "edits of an AUTHORISED invoice without payments", "second hand"
+    ),
+    _switch(
+        "paid_edits",
+        ("some", "none"),
+        "edits of an invoice with payments: number, reference, due date, contact, URL, a line's text and account; none",
+        "second hand",
+    ),
+    _switch(
+        "due_date_missing",
+        ("refuse", "date"),
+        "approval without a due date, where no payment terms give one: refused; due on its date",
+    ),
+    _switch(
+        "unknown_contact_in_invoice",
+        ("not_found", "error"),
+        "an invoice for a ContactID that there is not: 404 for the whole; a validation error",
+        "second hand",
+    ),
+    _switch("archived_contact_in_invoice", ("refuse", "accept"), "an invoice for an archived contact"),
+    _switch(
+        "contact_in_invoice",
+        ("updates", "ignored"),
+        "fields beside ContactID in an invoice's Contact: change the contact, and persons not named go; nothing",
+        "second hand",
+    ),
+    _switch(
+        "lines_not_sent",
+        ("kept", "remade"),
+        "an edit without LineItems: the lines stay; are made anew with new ids (and two places without unitdp=4)",
+        "second hand",
+    ),
+    _switch(
+        "line_amount_mismatch",
+        ("refuse", "ignore"),
+        "a LineAmount that quantity, price and discount don't give: refused; passed over",
+    ),
+    _switch(
+        "rounding_ties",
+        ("half_up", "half_even"),
+        "a half of the last place: away from zero; to the even digit",
+    ),
+    _switch(
+        "total_tax",
+        ("by_line", "on_total"),
+        "tax rounded line by line and summed; or rounded once for each rate",
+        "second hand",
+    ),
+    _switch("price_places", ("round", "cut"), "places of a price beyond two (or four): rounded; cut off"),
+    # -- credit notes, overpayments, prepayments
+    _switch(
+        "credit_number_on_post",
+        ("updates", "refuse"),
+        "POST with the number of a sales credit note and without its id: edits that one; a number that is taken",
+    ),
+    _switch(
+        "approved_credit_note_edits",
+        ("all", "some"),
+        "edits of an AUTHORISED credit note of which nothing is used; only its dates and reference",
+    ),
+    _switch(
+        "allocation_without_date",
+        ("today", "refuse"),
+        "an allocation without Date, though the spec asks for it: today's; refused",
+    ),
+    _switch(
+        "early_allocation",
+        ("accept", "refuse"),
+        "an allocation dated before its invoice or its credit",
+    ),
+    _switch(
+        "allocation_id_in_reply",
+        ("absent", "present"),
+        "AllocationID in the reply to an allocation (a read of the credit has it)",
+    ),
+    _switch(
+        "removed_allocation",
+        ("envelope", "bare"),
+        "the reply to the removal of an allocation: in an envelope, so that xero-python, which looks for it outside, "
+        "can't read it; alone, as the spec's example",
+        "second hand",
+    ),
+    # -- settings that documents name
+    _switch(
+        "unknown_tracking",
+        ("refuse", "ignore", "make"),
+        "a line that names a tracking category or option that there is not, or is archived: refused; the line has "
+        "none; what is named by name is made",
+        "second hand",
+    ),
+    _switch(
+        "used_tracking_deleted",
+        ("archive", "refuse"),
+        "deletion of a tracking category or option that a document uses: it is archived; refused",
+        "second hand",
+    ),
+    _switch(
+        "options_beyond_100",
+        ("accept", "refuse"),
+        "more than the 100 active options of a tracking category that Xero recommends",
+    ),
+    _switch(
+        "default_theme",
+        ("shown", "absent"),
+        "BrandingThemeID of a sale that was made without one: the default theme; none",
+    ),
+    _switch(
+        "locked_drafts",
+        ("refuse", "accept"),
+        "a DRAFT or SUBMITTED document dated in a locked period: refused as an approved one is; accepted",
+    ),
+    _switch(
+        "used_item_deleted",
+        ("refuse", "accept"),
+        "deletion of an item that a line of a document names",
+        "second hand",
+    ),
+    _switch(
+        "group_moves_stamp",
+        (False, True),
+        "whether to enter or leave a group moves the contact's UpdatedDateUTC",
+    ),
+    # -- invoices: what is shown
+    _switch(
+        "deleted_invoices",
+        ("listed", "hidden"),
+        "DELETED invoices in a list that names no status",
+        "second hand",
+    ),
+    _switch("reference_filter", ("accept", "refuse"), "Reference in the where of invoices"),
+    _switch(
+        "summary_only",
+        ("pages", "whole"),
+        "summaryOnly without page: the first page; everything",
+        "second hand",
+    ),
+    _switch("payment_moves_stamp", (True, False), "whether a payment moves the invoice's UpdatedDateUTC"),
+    # -- payments
+    _switch(
+        "unknown_document_in_payment",
+        ("not_found", "error"),
+        "a payment for an InvoiceID that there is not: 404 for the whole; a validation error",
+    ),
+    _switch("payment_date_missing", ("today", "refuse"), "a payment without Date: of today; refused"),
+    _switch(
+        "reconciled_payment_delete",
+        ("refuse", "allow"),
+        "deleting a payment (or batch) that is reconciled: refused; done",
+        "second hand",
+    ),
+    _switch(
+        "batch_payment_delete",
+        ("allow", "refuse"),
+        "deleting a batch of payments by Status DELETED: done, as one place of the spec says; refused, as another",
+    ),
+    _switch(
+        "batch_in_payment",
+        ("typed", "texts"),
+        "TotalAmount and IsReconciled of the batch within a payment: number and boolean, as the spec's schema says; "
+        "texts, as its examples do (xero-python can't read them)",
+    ),
+    _switch(
+        "deleted_payments", ("listed", "hidden"), "DELETED payments in a list that does not ask for Status"
+    ),
+    # -- history
+    _switch("history_of_api_writes", (True, False), "whether what an app wrote stands in the History"),
+    _switch(
+        "history_user_of_api",
+        ("app", "system"),
+        "User in the History of what an app wrote: the app's name; System Generated",
+    ),
+    _switch(
+        "history_details", ("plain", "fields"), "Details of an edit: no more than what; the fields by name"
+    ),
     # -- batches and errors
     _switch("failed_batch", ("saves_nothing", "saves_good"), "a batch that answers 400 as a whole"),
     _switch("error_elements", ("failed", "all"), "which elements a 400 lists"),
@@ -108,6 +302,11 @@ SWITCHES = (
         "merged_number",
         ("kept", "cleared"),
         "whether the merged contact keeps ContactNumber and AccountNumber",
+    ),
+    _switch(
+        "merged_invoices",
+        ("silent", "stamped"),
+        "invoices of the merged contact go to the other one: their UpdatedDateUTC stays; moves",
     ),
     # -- limits and login
     _switch("day_limit", (5000, 1000), "calls a day: Core and above; Starter", "second hand"),

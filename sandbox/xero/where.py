@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -160,7 +161,7 @@ class _Compiler(Transformer[Token, Term]):
         return Term("String", lambda _: value)
 
     def number(self, token: Token) -> Term:
-        value = float(token)
+        value = Decimal(token)
         return Term("Decimal", lambda _: value)
 
     def field(self, token: Token) -> Term:
@@ -188,7 +189,7 @@ class _Compiler(Transformer[Token, Term]):
 
     def make(self, name: Token, *args: Term) -> Term:
         values = [arg.value({}) for arg in args]
-        if name == "Guid" and len(values) == 1:
+        if name.lower() == "guid" and len(values) == 1:  # documented in both spellings
             return Term("Guid", lambda _: str(values[0]).lower())
         if name == "DateTime" and len(values) >= 3:
             return _moment(name, lambda: datetime(*(int(value) for value in values), tzinfo=UTC))  # type: ignore[misc]

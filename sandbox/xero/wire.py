@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from starlette.responses import Response
 
+from sandbox import exact
 from sandbox.clock import from_ms, to_ms
 from sandbox.store import Body
 
 JSON = "application/json; charset=utf-8"
 PROVIDER = "Reconcile sandbox"
+CALLER: ContextVar[str] = ContextVar("caller", default=PROVIDER)  # the name of the app that is answered
 NO_ID = "00000000-0000-0000-0000-000000000000"  # recorded: the id of an element that was not created
 
 MS_DATE = re.compile(r"^/Date\((-?\d+)([+-]\d{4})?\)/$")
@@ -47,11 +49,14 @@ def read_ms_date(text: str) -> int:
 
 
 def ok(key: str, elements: list[Body], now_ms: int, *, pagination: Body | None = None) -> Response:
-    """recorded: envelope; DateTimeUTC has no offset; `pagination` stands before the list."""
+    """recorded: envelope; DateTimeUTC has no offset; `pagination` stands before the list.
+
+    ProviderName is the name of the app that asks.
+    """
     body: Body = {
         "Id": str(uuid.uuid4()),
         "Status": "OK",
-        "ProviderName": PROVIDER,
+        "ProviderName": CALLER.get(),
         "DateTimeUTC": f"/Date({now_ms})/",
     }
     if pagination is not None:
@@ -60,7 +65,7 @@ def ok(key: str, elements: list[Body], now_ms: int, *, pagination: Body | None =
 
 
 def json_reply(status: int, body: Any, headers: dict[str, str] | None = None) -> Response:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = exact.dumps(body, separators=(",", ":"))
     return _typed(Response(text, status, headers=headers), JSON)
 
 

@@ -35,7 +35,7 @@ def main(picture: Path) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefect-look-")))
         line = stack.enter_context(sandbox(folder / "sandbox", limits="off"))
-        settings = write_settings(folder, line)
+        settings = write_settings(folder, line, limits="off")
         environment = own_environment(folder)
         api = environment["PREFECT_API_URL"]
         for command in commands(ROOT / "README.md"):

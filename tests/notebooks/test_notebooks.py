@@ -45,7 +45,7 @@ def published(folder: Path, *, seed: str) -> Books:
     """Plan on a sandboxed pair and publish, as `reconcile plan` and `reconcile report` do."""
     with (
         sandbox(folder / "sandbox", seed=seed, limits="off") as line,
-        runs.open_context(write_settings(folder, line), progress=lambda _: None) as ctx,
+        runs.open_context(write_settings(folder, line, limits="off"), progress=lambda _: None) as ctx,
     ):
         runs.plan(ctx)
         data = gather.report_data(ctx)

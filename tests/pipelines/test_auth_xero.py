@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from peers import MemoryTokens, Peer, settings_for
 from pydantic import SecretStr
@@ -141,35 +139,3 @@ def test_another_tenant_is_refused_with_a_next_step(peer):
     )
     with pytest.raises(MissingRight, match="tenant_id"):
         call(peer)
-
-
-def test_a_refresh_waits_for_the_one_of_another_process(peer, tmp_path: Path):
-    from multiprocessing import get_context
-
-    peer = consented(peer)
-    lock = tmp_path / "xero-login.lock"
-    ready, release = get_context("spawn").Event(), get_context("spawn").Event()
-    other = get_context("spawn").Process(target=_hold, args=(str(lock), ready, release))
-    other.start()
-    try:
-        assert ready.wait(20)
-        import threading
-
-        done = threading.Event()
-        thread = threading.Thread(target=lambda: (call(peer), done.set()))
-        thread.start()
-        assert not done.wait(0.4)
-        release.set()
-        assert done.wait(10)
-        thread.join()
-    finally:
-        release.set()
-        other.join(10)
-
-
-def _hold(path, ready, release):
-    from pipelines.xero.auth import locked
-
-    with locked(Path(path)):
-        ready.set()
-        release.wait(20)

@@ -263,30 +263,27 @@ class Shifting:
     def __getattr__(self, name):
         return getattr(self._client, name)
 
-    def contacts(self, **options):
-        return self._client.contacts(**options)
-
-    def contact_pages(self, **options):
+    def pages(self, object_name, **options):
         from dataclasses import replace
 
         lossy, self._times = self._times > 0, self._times - 1
-        for number, page in enumerate(self._client.contact_pages(**options)):
+        for number, page in enumerate(self._client.pages(object_name, **options)):
             yield replace(page, rows=page.rows[1:]) if lossy and number == 1 else page
 
 
 @pytest.mark.parametrize(("times", "arrives"), [(1, True), (9, False)])
 def test_a_sweep_that_skips_a_row_is_repeated_and_then_refused(peer, warehouse, times, arrives):
-    from pipelines.xero.source import pull_contacts
+    from pipelines.xero.source import pull_object
 
     peer.control("xero", "POST", "dialect", {"page_size": "ignored"})
     peer.load("xero", [contact(n) for n in range(150)])
     with peer.clients() as clients:
         shifting = Shifting(clients.xero, times)
         if arrives:
-            assert len(pull_contacts(shifting, since=None).ids) == 150
+            assert len(pull_object(shifting, "Contact", since=None).ids) == 150
         else:
-            with pytest.raises(SnapshotRefused, match="149 different contacts"):
-                pull_contacts(shifting, since=None)
+            with pytest.raises(SnapshotRefused, match="149 different rows"):
+                pull_object(shifting, "Contact", since=None)
 
 
 # --- What is refused ---------------------------------------------------------------------------------

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -22,7 +24,8 @@ from push_scene import (
     update,
 )
 
-from reconcile.errors import LogInAgain
+from pipelines.xero.client import XeroClient
+from reconcile.errors import LogInAgain, UnexpectedReply
 
 PHONE = "+442079460123"
 PHONE_2 = "+442079460999"
@@ -362,7 +365,10 @@ def test_a_locked_row_is_tried_again(scene: Scene) -> None:
 def test_a_row_that_stays_locked_waits_for_the_next_run(scene: Scene) -> None:
     scene.peer.control("salesforce", "POST", "locks", {"ids": [account_id(1)], "times": 9})
     one = update("salesforce", 1, "phone", None, PHONE)
-    assert scene.push([one])[one["operation_id"]] == ("waiting", "tried 3 times without an answer that tells")
+    assert scene.push([one])[one["operation_id"]] == (
+        "waiting",
+        "tried 3 times, and refused for now each time",
+    )
 
 
 def test_the_plan_says_how_far_it_was_applied(scene: Scene) -> None:
@@ -395,3 +401,51 @@ def test_more_than_a_batch_is_sent_in_several_requests(peer: Peer, tmp_path: Pat
     assert {outcome for outcome, _ in outcomes.values()} == {"confirmed"} and len(outcomes) == 120
     assert len(scene.writes("xero")) == 3
     assert told[-1] == (120, 120)
+
+
+def looked_at_in_two_pages(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, saves: int, refused: bool
+) -> dict[str, tuple[str, str | None]]:
+    """Write over number 101, first of the second page, which holds what the plan did not see.
+
+    Somebody saves another contact after each first page, that many times: where the list is not in the order
+    of ids, 101 slips onto the page that was read already. refused: Xero takes no order by id.
+    """
+    scene.switch("xero", page_size="ignored", default_order="updated")
+    edited = {"Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": PHONE_2}]}
+    scene.peer.load("xero", [contact(n, **(edited if n == 101 else {})) for n in range(4, 151)])
+    scene.know(101)
+    page, left = XeroClient.page, list(range(1, saves + 1))
+
+    def moving(self: XeroClient, object_name: str, **asked: Any) -> Any:
+        if refused and asked.get("order"):
+            raise UnexpectedReply(side="xero", at=object_name, found="HTTP 400", expected="HTTP 200")
+        found = page(self, object_name, **asked)
+        if asked.get("modified_since") and asked.get("number", 1) == 1 and left:
+            number = left.pop(0)
+            saved = {"ContactID": contact_id(number), "AccountNumber": f"SAVED {number}"}
+            scene.peer.control("xero", "POST", "edit-contact", saved)
+        return found
+
+    monkeypatch.setattr(XeroClient, "page", moving)
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    seen_at = {"salesforce": long_ago, "xero": long_ago}
+    return scene.push([update("xero", 101, "phone", None, PHONE)], seen_at=seen_at)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_an_edit_that_slips_between_two_pages_of_a_look_is_not_written_over(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    told = looked_at_in_two_pages(scene, monkeypatch, saves=1, refused=refused)
+    assert [outcome for outcome, _ in told.values()] == ["overtaken"]
+    assert phone_of(scene, 101) == PHONE_2
+
+
+def test_a_list_that_moves_at_each_look_is_no_ground_to_write_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = looked_at_in_two_pages(scene, monkeypatch, saves=3, refused=True)
+    ((outcome, why),) = told.values()
+    assert outcome == "waiting" and "moved each time while it was read" in str(why)
+    assert scene.writes("xero") == []

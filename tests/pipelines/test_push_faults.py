@@ -5,18 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from peers import Peer, account, contact
-from push_scene import PLAN, QUICK, Scene, account_id, contact_id, create, follow_up, link, update
+from push_scene import (
+    PLAN,
+    QUICK,
+    Scene,
+    SkippingClock,
+    account_id,
+    contact_id,
+    create,
+    follow_up,
+    link,
+    update,
+)
 
 from pipelines.intents import Intent, Operation
-from pipelines.journal_intents import HorizonPassed
+from pipelines.protocol import HorizonPassed, Proof
 from pipelines.settings import Limits
 from pipelines.xero import writer as xero_writer
-from reconcile.errors import Incident
+from reconcile.errors import Incident, InvariantBroken
 
 PHONE = "+442079460123"
 KINDS = (
@@ -123,14 +135,16 @@ def test_a_failure_burns_the_key_and_the_next_attempt_has_a_new_one(scene: Scene
 
 def test_an_old_key_is_never_sent_again(scene: Scene) -> None:
     """With 400 s for late application no key is certain to live: only reading back may decide."""
-    slept: list[float] = []
+    scene.clock = SkippingClock()
     scene.limits = Limits(late_application_s=400, timeout_s=2, retries=1)
     scene.fault("drop_before", method="POST")
-    told = scene.push([update("xero", 1, "tax_number", None, "GB1")], sleep=slept.append)
+    told = scene.push([update("xero", 1, "tax_number", None, "GB1")])
     assert outcomes(told) == ["confirmed"]
     keys = [one["idempotency_key"] for one in scene.writes("xero")]
     assert len(set(keys)) == 2
-    assert max(slept) == pytest.approx(400, abs=5)  # the vendor's time passed before the new attempt
+    assert max(scene.clock.slept) == pytest.approx(
+        400, abs=5
+    )  # the vendor's time passed before the new attempt
 
 
 def test_a_refusal_that_wrote_nothing_is_waited_for(scene: Scene) -> None:
@@ -143,8 +157,10 @@ def test_a_refusal_that_wrote_nothing_is_waited_for(scene: Scene) -> None:
 def test_an_edit_by_hand_is_not_overwritten_when_an_answer_was_lost(scene: Scene) -> None:
     """The write never arrived, and meanwhile somebody typed another value: it stays."""
     scene.fault("drop_before", method="POST")
+    scene.clock = SkippingClock()
 
-    def edit(_: float) -> None:
+    def edit(seconds: float) -> None:
+        scene.clock.sleep(seconds)
         scene.peer.load("xero", [contact(1, TaxNumber="BY HAND")])
 
     scene.limits = replace_limits(late_application_s=400)
@@ -218,7 +234,15 @@ def test_a_key_leaves_only_inside_its_horizon_and_only_with_its_own_bytes(scene:
             journal.intents.leaving(sent, request.body + b" ", horizon_s=240, fence=lease)
         with pytest.raises(Incident, match="second"):
             journal.intents.begin(request, plan_hash=PLAN, run_id="", fence=lease)
-        journal.intents.close(sent, [(sent_intent, [])], plan_hash=PLAN, fence=lease)
+        with pytest.raises(InvariantBroken, match="proof"):
+            journal.intents.close(sent, [(sent_intent, [])], plan_hash=PLAN, fence=lease)
+        early = Proof("absent", looked_at=at[0], late_application_s=90)
+        with pytest.raises(InvariantBroken, match="before the vendor's time"):
+            journal.intents.close(sent, [(sent_intent, [])], plan_hash=PLAN, fence=lease, proof=early)
+        at_last = Proof("absent", datetime(2026, 1, 1, 1, tzinfo=UTC), 90)
+        journal.intents.close(sent, [(sent_intent, [])], plan_hash=PLAN, fence=lease, proof=at_last)
+        with pytest.raises(InvariantBroken, match="twice"):
+            journal.intents.close(sent, [(sent_intent, [])], plan_hash=PLAN, fence=lease, proof=at_last)
 
 
 def xero_intent() -> Intent:
@@ -252,7 +276,8 @@ def test_a_batch_that_is_refused_as_a_whole_is_read_element_by_element(scene: Sc
     """summarizeErrors=false is not heeded: the good ones are read back and sent again."""
     from pipelines.xero import writer
 
-    monkeypatch.setattr(writer, "QUERY", "summarizeErrors=true")
+    summed_up = replace(writer.SHAPES["Contact"], query="summarizeErrors=true")
+    monkeypatch.setitem(writer.SHAPES, "Contact", summed_up)
     for choice in ("saves_nothing", "saves_good"):
         scene.switch("xero", failed_batch=choice)
         operations = [update("xero", n, "email", None, f"a{n}@{choice[:6]}.example") for n in (1, 2, 3)]

@@ -26,5 +26,5 @@ def test_a_push_that_was_killed_ends_as_an_undisturbed_one(tmp_path: Path) -> No
         peer = Peer(line, tmp_path, settings_for(line, tmp_path))
         expected, points = kill_push.undisturbed(runner, peer, tmp_path / "whole")
         assert points >= 40
-        for point in sorted(random.Random(SEED).sample(range(1, points + 1), 6)):
+        for point in sorted(random.Random(SEED).sample(range(1, points + 1), 3)):
             kill_push.killed_at(runner, point, peer, tmp_path / f"at_{point}", expected)

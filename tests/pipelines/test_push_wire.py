@@ -105,7 +105,7 @@ def test_a_redirect_is_not_followed_and_proves_nothing(
     transport = Answering(status, {"Location": "http://127.0.0.1:9/elsewhere"})
     fail_with(monkeypatch, transport)
     one = update("xero", 1, "tax_number", None, "GB1")
-    assert scene.push([one])[one["operation_id"]][0] == "waiting"
+    assert scene.push([one])[one["operation_id"]][0] == "asked"
     assert "TaxNumber" not in scene.contacts()[contact_id(1)]
 
 
@@ -114,7 +114,7 @@ def test_nothing_below_the_push_sends_a_write_again(scene: Scene, monkeypatch: p
     transport = Answering(500, {})
     fail_with(monkeypatch, transport)
     one = update("xero", 1, "tax_number", None, "GB1")
-    assert scene.push([one])[one["operation_id"]][0] == "waiting"
+    assert scene.push([one])[one["operation_id"]][0] == "asked"
     assert len(transport.keys) == len(set(transport.keys)) == 3
 
 

@@ -103,7 +103,8 @@ def test_a_custom_address_field_and_own_fields_serve_as_an_address() -> None:
 def test_the_fields_to_read_hold_units_scopes_references_and_roles() -> None:
     demo = load_mapping(library()["demo"], name="demo.yaml", library=library())
     salesforce, xero = demo.fields("salesforce"), demo.fields("xero")
-    assert set(salesforce) == {"Account", "Contact"} and set(xero) == {"Contact"}
+    assert set(salesforce) == {"Account", "Contact", "Opportunity", "OpportunityLineItem"}
+    assert set(xero) == {"Contact", "Invoice", "Account", "Item", "TaxRate", "Organisation"}
     assert {"Name", "BillingStreet", "Type", "ExternalID__c", "Xero_Customer__c"} <= salesforce["Account"]
     assert {"SystemModstamp", "IsDeleted", "MasterRecordId", "LastModifiedById"} <= salesforce["Account"]
     assert "AccountId" in salesforce["Contact"]

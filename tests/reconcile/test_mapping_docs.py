@@ -10,9 +10,10 @@ from mapped_records import mapping
 
 from mappings import library
 from reconcile import mapping as language
+from reconcile import mapping_documents as documents
 from reconcile.kinds import KINDS
 from reconcile.mapped import ATTRIBUTES, PROJECTED
-from reconcile.model import ENTITIES, FLOWS, SIDES
+from reconcile.model import FLOWS, MERGED, SIDES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
 WORDS = {
@@ -26,12 +27,25 @@ WORDS = {
     *language.DELETE,
     *language.CONFLICT,
     *language.DRIFT,
-    *ENTITIES,
+    *MERGED,
     *FLOWS,
     *SIDES,
     *KINDS,
     *PROJECTED,
     *ATTRIBUTES["xero"],
+    *documents.DOCUMENTS,
+    *documents.DOCUMENT_KEYS,
+    *documents.HEADER_KEYS,
+    *documents.STATUS_KEYS,
+    *documents.NUMBER_KEYS,
+    *documents.LINES_KEYS,
+    *documents.LINK_KEYS,
+    *documents.MADE_AS,
+    *documents.NUMBERED,
+    *documents.AMOUNT,
+    *documents.LINE_AMOUNTS,
+    *documents.ITEMS,
+    "documents",
     "extends",
 }
 

@@ -97,8 +97,27 @@ def test_what_was_found_and_not_touched_since_still_differs():
     assert verdict("a", "b", "a", "b", "as_found") == "found_different"
 
 
-def test_what_was_found_and_changed_since_is_a_change():
-    assert verdict("a", "c", "a", "b", "as_found") == "xero_changed"
+def test_what_was_found_different_and_changed_since_is_a_conflict():
+    """The two never agreed: who changes one side saw that side's value alone (chaos, seed 224441059008)."""
+    assert verdict("a", "c", "a", "b", "as_found") == "conflict"
+    assert verdict("a", None, "a", "b", "as_found") == "conflict"
+    assert verdict("a", "a", "a", "b", "as_found") == "agreed"
+
+
+def test_what_was_found_equal_and_changed_since_is_a_change():
+    assert verdict("a", "c", "a", "a", "as_found") == "xero_changed"
+
+
+@pytest.mark.parametrize("now", ["b", "c"])
+def test_a_value_entered_where_a_blank_was_found_does_not_replace_the_other_sides(now):
+    """Who entered it saw a blank: the fill that was on its way had told nobody of the other value."""
+    assert verdict("a", now, None, "b", "as_found") == "conflict"
+    assert verdict("a", now, None, "b", "agreed") == ("salesforce_changed" if now == "b" else "conflict")
+
+
+def test_a_blank_that_was_found_is_filled_with_what_the_other_side_says_by_then():
+    assert verdict(None, "c", None, "b", "as_found") == "xero_changed"
+    assert verdict("a", None, None, "b", "as_found") == "conflict"
 
 
 def test_an_accepted_difference_is_left_alone():

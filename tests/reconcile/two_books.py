@@ -15,14 +15,14 @@ from typing import Any
 import polars as pl
 
 from mappings import library
-from reconcile.bodies import SLOTS, dumps
+from reconcile.bodies import SLOTS, dumps, loads
 from reconcile.mapping import EntityMapping, Mapping, load_mapping
 from reconcile.match import link_id, match
 from reconcile.merge import merge
 from reconcile.model import BASES, DECISIONS, FIELDS, LINKS, RAW, conform, empty
 from reconcile.native import observed_pieces
 from reconcile.normalise import base_values, canonicalise
-from reconcile.plan import Plan, build_plan, part_of
+from reconcile.plan import Part, Plan, build_plan, part_of
 
 PRIMARY = ":primary"
 Mangle = Callable[[str, str, str], str]  # side, field, text -> text
@@ -154,16 +154,17 @@ class Books:
             )
             merged = merge(entity, found.links, records, values, bases, decisions, recent=recent)
             parts.append(part_of(entity, sides["salesforce"], sides["xero"], found, merged))
-        plan = build_plan(parts, schema(self.mapping), decisions)
+        plan = self.build(parts, decisions)
         if adopt:
             self.adopt(plan.adopted_links, plan.adopted_moves)
         return plan
 
+    def build(self, parts: list[Part], decisions: pl.DataFrame) -> Plan:
+        return build_plan(parts, schema(self.mapping), decisions)
+
     def canonical(self, entity: EntityMapping, side: str) -> Any:
         name = entity.side(side).object
-        bodies = self.xero if side == "xero" else self.salesforce[name]
-        rows = [(key, None, False, dumps(body), dumps(body)) for key, body in bodies.items()]
-        raw = conform(pl.DataFrame(rows, schema=list(RAW), orient="row", infer_schema_length=None), RAW)
+        raw = raw_of(self.xero if side == "xero" else self.salesforce[name])
         return canonicalise(raw, entity, side, observed=entity.fields(side), region="GB")
 
     def bases_frame(self) -> pl.DataFrame:
@@ -202,7 +203,7 @@ class Books:
         made: dict[str, str] = {}
         for row in plan.operations.iter_rows(named=True):
             assert row["depends_on"] is None or row["depends_on"] in made, "its maker comes first"
-            body = _filled(json.loads(row["native_after"]), made)
+            body = self.filled(loads(row["native_after"]), made)
             record_id = row["record_id"]
             if row["action"] == "create":
                 record_id = self._create(row, body)
@@ -210,6 +211,20 @@ class Books:
                 self.edit(record_id, **body)
             made[row["operation_id"]] = record_id
             self._commit(row, record_id, plan.moves)
+
+    def filled(self, value: Any, made: dict[str, str]) -> Any:
+        """Put the ids of what was made, or a field of it, where a body refers to it."""
+        if isinstance(value, dict) and "$from" in value:
+            found = made[value["$from"]]
+            told = str(self.body(found)[value["field"]]) if "field" in value else found
+            return value.get("prefix", "") + told + value.get("suffix", "")
+        if isinstance(value, list):
+            return [self.filled(inner, made) for inner in value]
+        return (
+            {key: self.filled(inner, made) for key, inner in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
 
     def _create(self, row: dict[str, Any], body: dict[str, Any]) -> str:
         self.made += 1
@@ -219,7 +234,7 @@ class Books:
         return self._salesforce(row["object"], salesforce_id(prefix, 9000 + self.made), body)
 
     def _commit(self, row: dict[str, Any], record_id: str, moves: pl.DataFrame) -> None:
-        entity, side = self.mapping.entities[row["entity"]], row["system"]
+        side = row["system"]
         if row["source_id"] is None:
             return  # a link back: the create has made the link, or the next plan finds it by its ids
         pair = (record_id, row["source_id"]) if side == "salesforce" else (row["source_id"], record_id)
@@ -233,7 +248,8 @@ class Books:
                 "evidence": row["evidence"],
             }
             self.adopt(conform(pl.DataFrame([found | rest]), LINKS), moves.filter(pl.col("link_id") == link))
-        if row["action"] == "link" or row["source_native"] is None:
+        entity = self.mapping.entities.get(row["entity"])
+        if row["action"] == "link" or row["source_native"] is None or entity is None:
             return
         sources = (
             json.loads(row["source_native"])
@@ -247,10 +263,9 @@ class Books:
             self.keep_base(link, other, unit, "agreed", native, None)
 
 
-def _filled(value: Any, made: dict[str, str]) -> Any:
-    if isinstance(value, dict) and "$from" in value:
-        return made[value["$from"]] + value.get("suffix", "")
-    return {key: _filled(inner, made) for key, inner in value.items()} if isinstance(value, dict) else value
+def raw_of(bodies: dict[str, dict[str, Any]]) -> pl.DataFrame:
+    rows = [(key, None, False, dumps(body), dumps(body)) for key, body in bodies.items()]
+    return conform(pl.DataFrame(rows, schema=list(RAW), orient="row", infer_schema_length=None), RAW)
 
 
 def _write(body: dict[str, Any], name: str, value: Any, mangle: Callable[[str, str], str]) -> None:

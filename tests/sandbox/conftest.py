@@ -1,4 +1,4 @@
-"""A sandbox for each test that asks for one, and a plain client of its Xero server."""
+"""A sandbox for each test that asks for one, a plain client of its Xero server, and both of its Salesforce."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from salesforce_peer import Peer, simple_client
+from simple_salesforce.api import Salesforce
 
 from sandbox.serve import start
 
@@ -80,8 +82,36 @@ class Xero:
         text = "\n".join(json.dumps(row) for row in rows)
         assert self.http.post("/sandbox/load", content=text.encode()).status_code == 200
 
+    def load_text(self, text: str) -> None:
+        """Rows as `dump_text` gives them: numbers stay as they are written."""
+        assert self.http.post("/sandbox/load", content=text.encode()).status_code == 200
+
+    def dump_text(self, **query: str) -> str:
+        return self.http.get("/sandbox/dump", params=query).text
+
     def dump(self) -> list[dict[str, Any]]:
-        return [json.loads(one) for one in self.http.get("/sandbox/dump").text.splitlines()]
+        return [json.loads(one) for one in self.dump_text().splitlines()]
+
+    def dump_of(self, kind: str) -> list[dict[str, Any]]:
+        return [json.loads(one) for one in self.dump_text(kind=kind).splitlines()]
+
+    def histories(self) -> list[dict[str, Any]]:
+        return [json.loads(one) for one in self.http.get("/sandbox/history").text.splitlines()]
+
+
+@pytest.fixture
+def peer(line: dict[str, Any]) -> Peer:
+    """An empty Salesforce in its default dialect, on the servers of the test's own module."""
+    plain = Peer(line)
+    plain.control("reset", {"seed": False})
+    plain.control("dialect", method="DELETE")
+    return plain
+
+
+@pytest.fixture
+def sf(line: dict[str, Any], peer: Peer) -> Salesforce:
+    """The same by simple-salesforce."""
+    return simple_client(line)
 
 
 Opener = Callable[..., Xero]

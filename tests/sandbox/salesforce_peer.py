@@ -17,6 +17,10 @@ from simple_salesforce import Salesforce
 from sandbox.serve import start
 
 VERSION = "67.0"
+KINDS = {
+    "001": "Account", "003": "Contact", "006": "Opportunity", "00k": "OpportunityLineItem", "01t": "Product2",
+    "01s": "Pricebook2", "01u": "PricebookEntry",
+}  # fmt: skip
 ROOT = f"/services/data/v{VERSION}"
 
 
@@ -43,19 +47,19 @@ class Peer:
         return reply.json()["records"]
 
     def make(self, kind: str = "Account", **fields: Any) -> str:
-        named = {"Name": "Acme"} if kind == "Account" else {"LastName": "Doe"}
+        named: dict[str, Any] = {"Account": {"Name": "Acme"}, "Contact": {"LastName": "Doe"}}.get(kind, {})
         reply = self.call("POST", f"sobjects/{kind}", {**named, **fields})
         assert reply.status_code == 201, reply.text
         return reply.json()["id"]
 
     def read(self, record_id: str) -> dict[str, Any]:
-        kind = {"001": "Account", "003": "Contact"}[record_id[:3]]
+        kind = KINDS[record_id[:3]]
         reply = self.call("GET", f"sobjects/{kind}/{record_id}")
         assert reply.status_code == 200, reply.text
         return reply.json()
 
     def change(self, record_id: str, **fields: Any) -> httpx.Response:
-        kind = {"001": "Account", "003": "Contact"}[record_id[:3]]
+        kind = KINDS[record_id[:3]]
         return self.call("PATCH", f"sobjects/{kind}/{record_id}", fields)
 
     def control(self, page: str, body: Any = None, method: str = "POST") -> Any:

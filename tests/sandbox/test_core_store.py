@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox import exact
 from sandbox.clock import Clock, from_ms, to_ms
 from sandbox.dialect import Dialect, Switch, UnknownSwitch, read_dialect
 from sandbox.store import CURRENT_REQUEST, Store
@@ -129,3 +132,34 @@ def test_an_unknown_switch_or_value_is_told(store, wrong):
 def test_a_dialect_file_may_be_toml_or_json(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     assert read_dialect(tmp_path / name) == {"xero": {"slot_write": "replace"}}
+
+
+amounts = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15)
+values = st.recursive(
+    amounts | st.integers() | st.text() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(values)
+def test_json_carries_every_number_exactly(value):
+    text = exact.dumps({"value": value})
+    json.loads(text)  # any other reader takes it for JSON too
+    assert exact.loads(text) == {"value": value}
+
+
+def test_a_number_keeps_its_places_and_a_text_that_looks_like_one_stays_a_text(store):
+    body = {"amount": Decimal("24.10"), "text": "24.10", "large": Decimal("1E+3"), "n": 3}
+    store.put("thing", "a", body)
+    assert store.get("thing", "a") == body
+    (text,) = store._connection.execute("select body from records").fetchone()
+    assert text == '{"amount":24.10,"text":"24.10","large":1000,"n":3}'
+
+
+def test_what_is_no_number_is_no_json():
+    for text in ("NaN", "[Infinity]"):
+        with pytest.raises(ValueError, match="no JSON"):
+            exact.loads(text)
+    with pytest.raises(TypeError):
+        exact.dumps({"value": Decimal("NaN")})

@@ -26,19 +26,6 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         yield started
 
 
-@pytest.fixture
-def peer(line: dict[str, Any]) -> Peer:
-    plain = Peer(line)
-    plain.control("reset", {"seed": False})
-    plain.control("dialect", method="DELETE")
-    return plain
-
-
-@pytest.fixture
-def sf(line: dict[str, Any], peer: Peer) -> Salesforce:
-    return simple_client(line)
-
-
 def test_it_logs_in_by_client_credentials_too(line: dict[str, Any], peer: Peer) -> None:
     ours = line["salesforce"]
     login = {"consumer_key": ours["client_id"], "consumer_secret": ours["client_secret"], "domain": "acme.my"}
@@ -138,7 +125,12 @@ def test_it_reads_the_calls_used_from_the_header(sf: Salesforce) -> None:
 
 def test_it_describes_objects(sf: Salesforce) -> None:
     listed = {row["name"]: row["keyPrefix"] for row in sf.describe()["sobjects"]}
-    assert listed == {"Account": "001", "Contact": "003", "User": "005", "Organization": "00D"}
+    assert listed == {
+        "Account": "001", "Contact": "003", "Product2": "01t", "Pricebook2": "01s", "PricebookEntry": "01u",
+        "Opportunity": "006", "OpportunityLineItem": "00k", "OpportunityStage": "01J", "User": "005",
+        "Order": "801", "OrderItem": "802",
+        "Organization": "00D",
+    }  # fmt: skip
     assert {"Id", "Name", "ExternalID__c"} <= {f["name"] for f in sf.Account.describe()["fields"]}
 
 

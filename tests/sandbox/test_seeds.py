@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from salesforce_peer import Peer, account
 
 from sandbox.clock import Clock
 from sandbox.salesforce.ids import full_id
+from sandbox.salesforce.org import STANDARD_PRICE_BOOK_ID
 from sandbox.salesforce.schema import TABLE, read_table
 from sandbox.seeds import WrongSeed, books_of, demo, load
 from sandbox.seeds.books import Books
@@ -30,7 +32,8 @@ ADDRESS_LENGTHS = {"City": 255, "Region": 255, "PostalCode": 50, "Country": 50}
 def check(books: Books) -> None:
     """Every value fits its field; ids are whole and unique; links and parents exist."""
     ids = [row["Id"] for row in books.salesforce]
-    contact_ids = [row["ContactID"] for row in books.xero]
+    contacts = [row for row in books.xero if "ContactID" in row]
+    contact_ids = [row["ContactID"] for row in contacts]
     assert len(set(ids)) == len(ids)
     assert len(set(contact_ids)) == len(contact_ids)
     for row in books.salesforce:
@@ -39,12 +42,14 @@ def check(books: Books) -> None:
         assert row.get("AccountId", ids[0]) in ids
         for name, value in row.items():
             if name != "attributes" and isinstance(value, str):
-                assert len(value) <= FIELDS[kind][name].length or FIELDS[kind][name].type == "datetime"
-    for row in books.xero:
+                f = FIELDS[kind][name]
+                assert len(value) <= f.length or f.type in ("date", "datetime")
+                assert f.reference in (None, "User") or value in ids or value == STANDARD_PRICE_BOOK_ID
+    for row in contacts:
         assert all(len(row.get(name, "")) <= most for name, most in XERO_LENGTHS.items())
         for address in row.get("Addresses", []):
             assert all(len(address.get(name, "")) <= most for name, most in ADDRESS_LENGTHS.items())
-    active = Counter(row["Name"].casefold() for row in books.xero if row["ContactStatus"] == "ACTIVE")
+    active = Counter(row["Name"].casefold() for row in contacts if row["ContactStatus"] == "ACTIVE")
     assert max(active.values()) == 1
     for link in books.links:
         assert link["salesforce_id"] in ids
@@ -54,8 +59,13 @@ def check(books: Books) -> None:
 def parts(books: Books) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Accounts by id, Xero contacts by id, links of parties."""
     accounts = {row["Id"]: row for row in books.salesforce if row["attributes"]["type"] == "Account"}
-    contacts = {row["ContactID"]: row for row in books.xero}
+    contacts = {row["ContactID"]: row for row in books.xero if "ContactID" in row}
     return accounts, contacts, [link for link in books.links if link["entity"] == "party"]
+
+
+def of(books: Books, kind: str) -> dict[str, dict[str, Any]]:
+    """Salesforce's records of one kind, by id."""
+    return {row["Id"]: row for row in books.salesforce if row["attributes"]["type"] == kind}
 
 
 def digits(text: str) -> str:
@@ -70,7 +80,7 @@ def test_the_demo_is_valid_and_of_the_promised_size() -> None:
     accounts, contacts, _ = parts(books)
     alive = [row for row in accounts.values() if not row.get("IsDeleted")]
     assert 25 <= len(alive) <= 30
-    assert 30 <= len(books.salesforce) - len(accounts) <= 35
+    assert 30 <= len(of(books, "Contact")) <= 35
     assert 35 <= len(contacts) <= 40
 
 
@@ -187,9 +197,21 @@ def test_ten_thousand_parties_are_made_in_a_few_seconds() -> None:
     assert time.process_time() - begin < 5
 
 
-@pytest.mark.parametrize("name", ["demos", "parties", "parties:0:1:0", "parties:5:1:2", "parties:5:x:0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "demos",
+        "parties",
+        "parties:0:1:0",
+        "parties:5:1:2",
+        "parties:5:x:0",
+        "parties:5:1:0:-1",
+        "sales:0:1",
+        "sales:9",
+    ],
+)
 def test_a_wrong_name_of_a_seed_is_told(name: str) -> None:
-    with pytest.raises(WrongSeed, match="parties:N:SEED:DIRT"):
+    with pytest.raises(WrongSeed, match=re.escape("parties:N:SEED:DIRT[:DEALS]")):
         books_of(name)
 
 
@@ -198,3 +220,105 @@ def test_a_seed_of_one_side_alone_writes_no_truth(tmp_path: Path) -> None:
     load("demo", xero, salesforce, Clock(salesforce))
     assert not (tmp_path / "truth.jsonl").exists()
     assert salesforce.count("Account") == 31
+
+
+# -- sales
+
+
+def billed(lines: list[dict[str, Any]]) -> Decimal:
+    """The sum of lines, each rounded half up: reckoned here anew, by whole numbers of a millionth."""
+    total = 0
+    for row in lines:
+        quantity, price = int(row["Quantity"] * 100), int(row["UnitPrice"] * 100)
+        millionths = quantity * price * (10_000 - int(row.get("Discount", 0) * 100)) // 100
+        total += (millionths + 5_000) // 10_000
+    return Decimal(total) / 100
+
+
+def lines_of(books: Books) -> dict[str, list[dict[str, Any]]]:
+    """The lines of each opportunity."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in of(books, "OpportunityLineItem").values():
+        found.setdefault(row["OpportunityId"], []).append(row)
+    return found
+
+
+@pytest.mark.parametrize("name", ["demo", "sales:300:1", "parties:50:1:0.5:40"])
+def test_every_amount_is_what_its_lines_add_up_to(name: str) -> None:
+    books = books_of(name)
+    check(books)
+    lines = lines_of(books)
+    deals = of(books, "Opportunity")
+    assert sum(len(rows) for rows in lines.values()) > len(deals) * 0.7
+    for deal_id, deal in deals.items():
+        rows = lines.get(deal_id, [])
+        assert bool(rows) is deal.get("HasOpportunityLineItem", False)
+        if rows:
+            assert deal["Amount"] == billed(rows)
+            assert deal["Amount"] == sum(row["TotalPrice"] for row in rows)
+        assert deal["IsWon"] is (deal["StageName"] == "Closed Won")
+
+
+def test_the_demo_has_each_kind_of_opportunity() -> None:
+    books = books_of("demo")
+    accounts, _, links = parts(books)
+    linked = {link["salesforce_id"] for link in links}
+    lines, items = lines_of(books), {row["Code"] for row in books.xero if "Code" in row}
+    won = [deal for deal in of(books, "Opportunity").values() if deal["IsWon"]]
+    after = [deal for deal in won if deal["CloseDate"] >= "2026-11-01"]
+    with_lines = [deal for deal in after if deal["Id"] in lines]
+    assert len(of(books, "Opportunity")) == 12
+    assert (len(won) - len(after), len(after) - len(with_lines), len(with_lines)) == (1, 1, 4)
+    assert [
+        accounts[deal["AccountId"]]["Name"] for deal in with_lines if deal["AccountId"] not in linked
+    ] == ["Larkfield Joinery Ltd"]
+    sold = [row for rows in lines.values() for row in rows]
+    assert any(row.get("Discount") and row["Quantity"] % 1 for row in sold)
+    codes = {row["ProductCode"] for row in of(books, "Product2").values()}
+    assert 8 <= len(codes) <= 10
+    assert items < codes
+    assert any(row["ProductCode"] not in items for deal in with_lines for row in lines[deal["Id"]])
+
+
+def test_the_demo_sells_on_both_servers(tmp_path: Path) -> None:
+    with start(tmp_path, limits="off") as line:
+        peer = Peer(line)
+        text = (
+            "select Name, Account.Name, (select TotalPrice, PricebookEntry.Product2.ProductCode from "
+            "OpportunityLineItems order by SortOrder) from Opportunity where IsWon = true and "
+            "CloseDate >= 2026-11-01 and HasOpportunityLineItem = true order by CloseDate"
+        )
+        rows = peer.query(text)
+        assert [row["Account"]["Name"] for row in rows][:2] == [
+            "Edge Communications",
+            "Grand Hotels & Resorts Ltd",
+        ]
+        hotel = rows[1]["OpportunityLineItems"]["records"]
+        assert [one["TotalPrice"] for one in hotel] == [832.5, 164.53, 18.0]
+        items = peer.http.get(line["xero"]["api_url"] + "/sandbox/dump?kind=item").text.splitlines()
+        assert "KIT-STD" in [json.loads(item)["Code"] for item in items]
+
+
+def test_sales_are_of_accounts_that_both_sides_know() -> None:
+    books = books_of("sales:200:3")
+    accounts, contacts, links = parts(books)
+    assert len(of(books, "Opportunity")) == 200
+    assert {deal["AccountId"] for deal in of(books, "Opportunity").values()} <= set(accounts)
+    for link in links:
+        assert accounts[link["salesforce_id"]]["ExternalID__c"] == link["xero_id"]
+        assert contacts[link["xero_id"]]["ContactNumber"] == link["salesforce_id"]
+    assert len(links) == len(accounts) == len(contacts)
+    assert books == books_of("sales:200:3") != books_of("sales:200:4")
+
+
+def test_deals_leave_the_parties_as_they_are() -> None:
+    plain, selling = books_of("parties:40:1:0.5"), books_of("parties:40:1:0.5:25")
+    assert selling.salesforce[: len(plain.salesforce)] == plain.salesforce
+    assert selling.links == plain.links
+    assert len(of(selling, "Opportunity")) == 25
+
+
+def test_ten_thousand_deals_are_made_in_a_few_seconds() -> None:
+    begin = time.process_time()
+    assert len(of(books_of("sales:10000:1"), "Opportunity")) == 10_000
+    assert time.process_time() - begin < 5

@@ -132,11 +132,12 @@ class _Life:
         here.change(account_id(3), Name="Cedar Trading (UK)", Phone=None)
         here.change(f"003{4:012d}AAA", Email="Di.New@Dogwood.example", LastName="Dogwood-Smith")
         here.change(account_id(5), **small_books.billing("5 Elm St\nFloor 3\nRear\nLeft\nBell 9"))
-        there.change(contact_id(4), Phones=phones(FAX="", DEFAULT="+44 113 496 0444"))
         there.change(contact_id(6), EmailAddress="Flo.Fir@fir.example", FirstName="Florence", LastName="Fir")
+        there.change(contact_id(7), Name="Gum (Texas)")
         there.change(
-            contact_id(7), Addresses=[address("POBOX", "77  Main St", "Suite 9", City="Austin", Region="TX",
-                                              PostalCode="78702", Country="USA")], Name="Gum (Texas)"
+            contact_id(4), Phones=phones(FAX="", DEFAULT="+44 113 496 0444"),
+            Addresses=[address("POBOX", "77  Main St", "Suite 9", City="Austin", Region="TX",
+                                  PostalCode="78702", Country="USA")],
         )  # fmt: skip
         there.change(contact_id(1), AccountNumber=" ALD-1 ")
         there.archive(contact_id(2))
@@ -159,7 +160,8 @@ class _Life:
             "phone to Salesforce": digits(rows[account_id(4)]["Phone"])[-9:] == "134960444",
             "first name to Salesforce": rows[f"003{6:012d}AAA"]["FirstName"] == "Florence",
             "e-mail to Salesforce": rows[f"003{6:012d}AAA"]["Email"].lower() == "flo.fir@fir.example",
-            "address to Salesforce": rows[account_id(7)]["BillingPostalCode"] == "78702",
+            "address to Salesforce": rows[account_id(4)]["BillingPostalCode"] == "78702",
+            "name to Salesforce": rows[account_id(7)]["Name"] == "Gum (Texas)",
             "number to Salesforce": rows[account_id(1)]["AccountNumber"] == "ALD-1",
             "status to Salesforce": rows[account_id(2)]["Xero_Status__c"] == "archived",
             "survivor to Salesforce": rows[account_id(8)]["ExternalID__c"] not in (None, contact_id(8)),

@@ -212,7 +212,7 @@ def test_edits_of_different_units_of_one_record_meet_in_the_middle(pair: Pair) -
 
 
 def test_a_deleted_account_is_neither_made_anew_nor_carried(pair: Pair) -> None:
-    salesforce_id, xero_id = ids(pair, "Boom FM")
+    salesforce_id, xero_id = ids(pair, "City Agency")  # Salesforce keeps an account that has won deals
     pair.in_salesforce.delete(salesforce_id)
     marks = pair.marks()
     pair.adopt()

@@ -50,10 +50,11 @@ def test_a_quiet_run_makes_one_call_for_each_object_type_and_side(pair: Pair) ->
         )
         for side in SIDES
     }
-    assert called["xero"] == [("GET", "Contacts")]
-    assert [method for method, _ in called["salesforce"]] == ["GET", "GET"]
+    assert called["xero"] == [("GET", "Contacts"), ("GET", "Invoices")]
+    assert {method for method, _ in called["salesforce"]} == {"GET"}
     queries = [unquote_plus(row["query"]) for row in pair.requests("salesforce", after=marks["salesforce"])]
-    assert sorted(query.partition(" from ")[2].split()[0] for query in queries) == ["Account", "Contact"]
+    objects = ["Account", "Contact", "Opportunity", "OpportunityLineItem"]
+    assert sorted(query.partition(" from ")[2].split()[0] for query in queries) == objects
 
 
 def test_a_quiet_run_is_quick_and_loads_no_heavy_library(pair: Pair) -> None:

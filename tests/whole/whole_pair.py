@@ -244,7 +244,8 @@ class Pair:
         """Every record of a side by its id, archived and deleted ones too."""
         text = httpx.get(f"{self.url(side)}/sandbox/dump", timeout=20).text
         rows = [json.loads(line) for line in text.splitlines()]
-        return {str(row.get("ContactID") or row.get("Id")): row for row in rows}
+        names = ("InvoiceID", "ItemID", "ContactID", "Id")
+        return {str(next(row[name] for name in names if name in row)): row for row in rows}
 
     def contact(self, xero_id: str) -> Body:
         return self.dump("xero")[xero_id]
@@ -306,7 +307,7 @@ def running(
         if settings.exists():
             _lead_to(settings, line)
         else:
-            write_settings(folder, line)
+            write_settings(folder, line, limits="off")
         pair = Pair(folder, line, settings, **options)
         for side, chosen in (dialect or {}).items():
             pair.control(side, "POST", "dialect", chosen)

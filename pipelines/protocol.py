@@ -1,0 +1,193 @@
+"""The rules by which a write is made once: what may leave, what a look proves, what comes next.
+
+Pure: times and rows come in, a decision or an InvariantBroken comes out. The push asks it, the journal
+asks it again inside its transactions, and `tests/model` runs it a million times. The story, the tables
+and what can't be prevented: `docs/protocol.md`, whose numbers (P1 ...) stand here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+from reconcile.errors import InvariantBroken
+
+if TYPE_CHECKING:
+    from pipelines.intents import Ended, Intent, Request
+    from pipelines.journal_intents import Sent
+
+KEY_LIVES_S: Final = 360.0  # Xero keeps a key for six minutes from the first call
+SKEW_S: Final = 30.0  # what clocks, and the way to the vendor, may be apart
+REPEATS: Final = 3  # of the same bytes under the same key
+ATTEMPTS: Final = 3  # at one operation in one push; then a person is asked
+AWAKE_S: Final = 5.0  # between the sending mark and the bytes; a longer sleep marks anew
+BACKWARDS_S: Final = 5.0  # a clock that went back further proves nothing
+DONE: Final = frozenset({"confirmed", "adopted"})
+
+# Keys that the vendor itself keeps unique: of two records with one key it refuses the second. In
+# Salesforce a new record is an upsert on its external id. A Reference is a mere text.
+UNIQUE_KEYS: Final = frozenset({"ContactNumber", "InvoiceNumber"})
+
+Step = Literal["repeat", "wait", "absent"]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The clock, and how long a vendor may take to apply what we gave up on (an assumption: none says)."""
+
+    late_application_s: float
+    now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def horizon_s(self) -> float:
+        """How long after its first sending a key may be used again, so that it lives to the last of it."""
+        return KEY_LIVES_S - self.late_application_s - SKEW_S
+
+    def still_due_s(self, sent: Sent, asked_at: datetime) -> float:
+        """How long the vendor may still take to apply what was sent, as of a look that began then."""
+        if sent.last_sent_at is None:
+            return 0.0
+        longest = self.late_application_s
+        # A clock that went backwards proves nothing: then all of the time is due.
+        return min(max((sent.last_sent_at - asked_at).total_seconds() + longest, 0.0), longest)
+
+
+class HorizonPassed(Exception):
+    """The key of a request may have run out: sending it again could make the record twice."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Why the operations of an intent may go on although it ends without an outcome.
+
+    not_sent: of its only sending not a byte was heeded (no connection, a limit, a login). refused: the reply
+    says that it was not carried out. absent: it was looked for, and is not there.
+    """
+
+    kind: Literal["not_sent", "refused", "absent"]
+    looked_at: datetime | None = None  # when that look began
+    late_application_s: float = 0.0
+
+
+# -- what comes next
+
+
+def inside_horizon(first: datetime, now: datetime, horizon_s: float) -> bool:
+    """Say whether a key that first left then certainly still lives.
+
+    A clock that went backwards proves nothing: then it doesn't.
+    """
+    return -BACKWARDS_S <= (now - first).total_seconds() < horizon_s
+
+
+def may_repeat(sent: Sent, now: datetime, horizon_s: float) -> bool:
+    """Say whether the same bytes may go again under the same key."""
+    if not sent.idempotency_key or sent.burnt or sent.first_sent_at is None:
+        return False
+    return inside_horizon(sent.first_sent_at, now, horizon_s)
+
+
+def after_look(
+    sent: Sent, *, whole: bool, repeats: int, look_only: bool, looked_at: datetime, timing: Timing
+) -> Step:
+    """Say what follows a look that did not find what was sent.
+
+    whole: every record of the request is as it was before, so that its bytes may go again as they are.
+    repeat: send them; wait: the vendor may still apply them, and nothing is proven; absent: they were never
+    applied, and never will be.
+    """
+    tired = repeats >= REPEATS or look_only
+    if whole and not tired and may_repeat(sent, timing.now(), timing.horizon_s):
+        return "repeat"
+    return "wait" if timing.still_due_s(sent, looked_at) > 0 else "absent"
+
+
+def has_unique_key(intent: Intent) -> bool:
+    """Say whether the vendor would refuse a second record with this intent's key."""
+    return intent.action != "create" or intent.system == "salesforce" or intent.key_field in UNIQUE_KEYS
+
+
+def wait_for_lost_journal_s(made_at: datetime | None, now: datetime, late_application_s: float) -> float:
+    """How long to wait before making a record whose key is not unique, with a journal made at that time.
+
+    It may stand in the place of one that was lost, and what that one knew to be on its way may still arrive.
+    """
+    if made_at is None:
+        return 0.0
+    age_s = (now - made_at).total_seconds()
+    return late_application_s if age_s < 0 else max(late_application_s - age_s, 0.0)
+
+
+# -- invariants: they stay on in production
+
+
+def must(holds: bool, number: str, what: str) -> None:
+    """Raise InvariantBroken where something does not hold that the protocol rests on."""
+    if not holds:
+        raise InvariantBroken(number=number, found=what)
+
+
+def check_planned(request: Request, planned: Collection[str]) -> None:
+    """P9: every write is in the plan."""
+    asked = [one.operation_id for intent in request.intents for one in intent.operations]
+    must(bool(asked), "P9", "a request without an operation of the plan")
+    must(all(one in planned for one in asked), "P9", "a request with an operation that the plan has not")
+
+
+def check_open(state: str) -> None:
+    """P1: a request of which all is known leaves no more, and is unknown no more."""
+    must(state in ("sending", "unknown"), "P1", f"a request that has ended ({state})")
+
+
+def check_leaving(
+    body: bytes, kept_sha256: str, first_sent_at: datetime | None, now: datetime, horizon_s: float
+) -> None:
+    """P1, P2, P3: only the bytes that are kept leave, and only while their key certainly lives.
+
+    Raises HorizonPassed for the latter: the push goes another way then.
+    """
+    must(hashlib.sha256(body).hexdigest() == kept_sha256, "P2", "bytes that are not those in the journal")
+    if first_sent_at is not None and not inside_horizon(first_sent_at, now, horizon_s):
+        raise HorizonPassed
+
+
+def check_freed(proof: Proof | None, *, sends: int, last_sent_at: datetime | None, was_unknown: bool) -> None:
+    """P5: an intent ends without outcome, so that its operations go on, only where it was not carried out."""
+    if proof is None:
+        raise InvariantBroken(number="P5", found="an intent that ends without an outcome and without a proof")
+    if proof.kind == "refused":
+        must(sends > 0, "P5", "a refusal of what was never sent")
+    elif proof.kind == "not_sent":
+        must(not was_unknown, "P5", "a sending that failed, as proof of an earlier one")
+    elif sends:
+        due = (last_sent_at or datetime.max.replace(tzinfo=UTC)) + _seconds(proof.late_application_s)
+        early = proof.looked_at is None or proof.looked_at < due
+        must(not early, "P5", "a look that began before the vendor's time was over")
+
+
+def check_done(ended: Iterable[Ended]) -> None:
+    """P6: what is done has a record."""
+    for one in ended:
+        must(
+            one.outcome not in DONE or bool(one.record_id),
+            "P6",
+            f"an operation {one.outcome} without a record",
+        )
+
+
+def is_awake(marked_at: datetime, now: datetime) -> bool:
+    """P8: say whether the bytes leave at the time that the journal has for them."""
+    return -BACKWARDS_S <= (now - marked_at).total_seconds() <= AWAKE_S
+
+
+def _seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)

@@ -1,0 +1,91 @@
+"""Looks once more at what a new document is made from, just before it is made.
+
+A plan lives for a day. An opportunity that was lost, deleted or priced anew since it was made gives another
+document, or none: only the next plan can say which.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from pipelines.intents import Intent, Operation
+from pipelines.looks import Looks, modified_at
+from reconcile.bodies import loads
+from reconcile.mapping import Mapping as RecordMapping
+
+SIDE: Final = "salesforce"
+DOCUMENT: Final = "document"
+STAMPS: Final = frozenset({"attributes", "SystemModstamp", "LastModifiedById", "LastModifiedDate"})
+GONE: Final = "what it is made from is not there any more"
+CHANGED: Final = "what it is made from changed since the plan"
+
+Body = Mapping[str, Any]
+
+
+class Sources:
+    """What the plan saw of the records that its new documents are made from."""
+
+    def __init__(
+        self,
+        seen: pl.DataFrame | None,
+        operations: Sequence[Operation],
+        mapping: RecordMapping,
+        seen_at: datetime | None,
+    ) -> None:
+        """Take SEEN of a plan; null where it has none, as when an earlier run's intents are settled."""
+        self._seen_at, invoice = seen_at, mapping.invoice
+        self._object, self._lines = (invoice.salesforce, invoice.lines) if invoice else ("", "")
+        self._bodies: dict[str, Body] = {}
+        if seen is not None:
+            mine = seen.filter(pl.col("object") == self._object).select("record_id", "body")
+            self._bodies = {which: loads(body) for which, body in mine.iter_rows()}
+        # What the plan itself writes there (a number, the link back) is no change.
+        self._written = {
+            name
+            for one in operations
+            if one.object == self._object
+            for name in json.loads(one.native_after or "{}")
+        }
+
+    def stale(self, intents: Sequence[Intent], looks: Looks) -> dict[str, str]:
+        """Give intent_id -> why, of the new documents whose source is not as the plan saw it. Raises as Looks."""
+        sources = {
+            one.intent_id: str(one.operations[0].source_id)
+            for one in intents
+            if one.entity == DOCUMENT and one.action == "create"
+        }
+        known = {which: source for which, source in sources.items() if source in self._bodies}
+        if not known:
+            return {}
+        looks.fetch_ids(SIDE, self._object, list(known.values()))
+        looks.refresh(SIDE, self._lines)
+        moved = self._of_moved_lines(looks)
+        return {
+            which: why
+            for which, source in known.items()
+            if (why := self._why(source, looks, moved)) is not None
+        }
+
+    def _why(self, source: str, looks: Looks, moved: set[str]) -> str | None:
+        now = looks.record(SIDE, self._object, source)
+        if now is None or now.get("IsDeleted"):
+            return GONE
+        then = self._bodies[source]
+        names = (then.keys() & now.keys()) - STAMPS - self._written
+        same = all(then[name] == now[name] for name in names)  # numbers of both are exact
+        return None if same and source not in moved else CHANGED
+
+    def _of_moved_lines(self, looks: Looks) -> set[str]:
+        """Give the sources of which a line was made, changed or taken out since the snapshot."""
+        return {
+            str(body.get("OpportunityId"))
+            for body in looks.records(SIDE, self._lines)
+            if (at := modified_at(body, SIDE)) is not None
+            and self._seen_at is not None
+            and at > self._seen_at
+        }

@@ -1,0 +1,438 @@
+"""Reads opportunities, their lines and Xero's invoices: which opportunity needs an invoice, and of what form.
+
+Nothing is decided here about contacts and numbers (`invoices` does): only what each opportunity would give,
+to the cent, and why it can't where it can't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import polars as pl
+
+from reconcile import names
+from reconcile.decode import decoded_bodies
+from reconcile.ids import iso_instant, long_ids
+from reconcile.mapped import INVOICE, LINE_FIELDS, REFERENCE_DATA, DocumentMapping
+from reconcile.model import DOCUMENT_LINES, DOCUMENTS, INVOICES, REJECTS, conform
+from reconcile.money import (
+    AMOUNT,
+    EXACT,
+    LARGEST,
+    PRICE_DECIMALS,
+    XERO_PLACES,
+    currencies,
+    has_decimals,
+    line_amount,
+    line_tax,
+    minor_units,
+    numbers,
+    quoted,
+)
+from reconcile.timezones import zone_of
+
+CLOSED: Final = ("VOIDED", "DELETED")
+LONGEST_REFERENCE: Final = 255
+BOOLEANS: Final = ("IsWon", "IsDeleted", "IsSold", "CanApplyToRevenue")
+ID_FIELDS: Final = {
+    "Account": "AccountID",
+    "Invoice": "InvoiceID",
+    "Item": "ItemID",
+    "Organisation": "OrganisationID",
+    "TaxRate": "TaxType",
+}
+
+
+@dataclass(frozen=True)
+class Documents:
+    """All that invoices are decided from.
+
+    headers DOCUMENTS; lines DOCUMENT_LINES; invoices INVOICES; rejects REJECTS: rows that can't be read.
+    """
+
+    headers: pl.DataFrame
+    lines: pl.DataFrame
+    invoices: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Books:
+    """What Xero's reference data says of a document's codes."""
+
+    zone: str | None  # IANA; null: not known
+    base_currency: str | None
+    items: frozenset[str]
+    account: str | None  # why the mapping's account can't be used; null: it can
+    tax: str | None  # likewise its tax
+    rate: Decimal | None  # of that tax, in percent
+
+
+def canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Documents:
+    """Bring opportunities, lines and invoices into canonical form.
+
+    Takes RAW by "side.object": the opportunities and lines of the mapping's objects, and of Xero Invoice, Item,
+    Account, TaxRate and Organisation. Order: headers by date and id, lines by header and position.
+    Raises nothing: an opportunity of which no invoice can be made has a reason.
+    """
+    books = _books(raw, mapping)
+    headers, bad_headers = _headers(raw[f"salesforce.{mapping.salesforce}"], mapping, books)
+    lines, bad_lines = _lines(raw[f"salesforce.{mapping.lines}"], headers, mapping, books)
+    invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
+    headers = _with_totals(headers, lines, mapping)
+    headers = _with_reasons(headers, lines, mapping, books, unread_lines=bad_lines.height > 0)
+    return Documents(
+        headers=conform(headers, DOCUMENTS).sort("date", "record_id"),
+        lines=conform(lines, DOCUMENT_LINES).sort("document_id", "position"),
+        invoices=conform(invoices, INVOICES).sort("record_id"),
+        rejects=pl.concat([bad_headers, bad_lines, bad_invoices]),
+    )
+
+
+# --- Reading ------------------------------------------------------------------------------------------
+
+
+def _table(
+    raw: pl.DataFrame, paths: Iterable[str], id_field: str, amounts: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """Give the live rows with a text for each path (a Boolean where it is one), readable and faults."""
+    types: dict[str, pl.DataType] = {
+        path: pl.Boolean() if path in BOOLEANS else pl.String() for path in sorted({*paths, *amounts})
+    }
+    live = raw.filter(~pl.col("deleted").fill_null(False))
+    if amounts:
+        live = live.with_columns(body=quoted(pl.col("body"), amounts))
+    table, _ = decoded_bodies(live, types, id_field=id_field)
+    return table
+
+
+def _unreadable(table: pl.DataFrame, side: str) -> pl.DataFrame:
+    bad = table.filter(~pl.col("readable") | (pl.col("faults").list.len() > 0))
+    what = (
+        pl.when("readable")
+        .then(pl.lit("a field is of another type than expected"))
+        .otherwise(pl.lit("the body is not the JSON of this record"))
+    )
+    told = bad.select(
+        "record_id", stage=pl.lit("canonical"), entity=pl.lit("document"), side=pl.lit(side), reason=what
+    )
+    return conform(told, REJECTS)
+
+
+def _sound(table: pl.DataFrame) -> pl.DataFrame:
+    return table.filter("readable", pl.col("faults").list.len() == 0)
+
+
+def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
+    def read(name: str, amounts: tuple[str, ...] = ()) -> pl.DataFrame:
+        return _sound(_table(raw[f"xero.{name}"], REFERENCE_DATA[name], ID_FIELDS[name], amounts))
+
+    organisation = read("Organisation").head(1)
+    accounts, rates = read("Account"), read("TaxRate", ("EffectiveRate",))
+    items = read("Item").filter(pl.col("IsSold").fill_null(True))
+    found = rates.filter(pl.col("TaxType") == mapping.tax).head(1) if mapping.tax else rates.clear()
+    rate = numbers(found["EffectiveRate"]).to_list()
+    return Books(
+        zone=zone_of(_first(organisation, "Timezone")),
+        base_currency=_first(organisation, "BaseCurrency"),
+        items=frozenset(items["Code"].drop_nulls()),
+        account=_code_fault("account", mapping.account, accounts.filter(pl.col("Code") == mapping.account)),
+        tax=_code_fault("tax", mapping.tax, found) or _rate_fault(mapping, found, rate),
+        rate=rate[0] if rate else None,
+    )
+
+
+def _first(table: pl.DataFrame, column: str) -> str | None:
+    return None if table.is_empty() else table[column][0]
+
+
+def _code_fault(what: str, code: str | None, found: pl.DataFrame) -> str | None:
+    if code is None:
+        return None
+    if found.is_empty():
+        return f"the {what} {code} of the mapping is not in Xero"
+    status = str(_first(found, "Status") or "ACTIVE").upper()
+    return None if status == "ACTIVE" else f"the {what} {code} of the mapping is {status.lower()} in Xero"
+
+
+def _rate_fault(mapping: DocumentMapping, found: pl.DataFrame, rate: list[Decimal | None]) -> str | None:
+    if mapping.tax is None:
+        return None
+    if not found["CanApplyToRevenue"].fill_null(True).all():
+        return f"the tax {mapping.tax} of the mapping can't be applied to sales"
+    if not rate or rate[0] is None or not 0 <= rate[0] <= 100 or rate[0] != round(rate[0], 4):
+        return f"the tax {mapping.tax} of the mapping has no rate that we understand"
+    return None
+
+
+def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple[pl.DataFrame, pl.DataFrame]:
+    read = mapping.fields("salesforce")[mapping.salesforce]
+    ruled = {name for rule in mapping.rules for name in rule.columns} - {*BOOLEANS}
+    table = _table(raw, {*read, "CurrencyIsoCode"}, "Id", tuple(sorted({"Amount", *ruled})))
+    sound = _sound(table).with_columns(row=pl.int_range(pl.len()))
+    date = _days(sound[mapping.date], books.zone)
+    statuses = [
+        pl.when(rule.expression.fill_null(False)).then(pl.lit(then)) if rule else pl.lit(then)
+        for rule, then in mapping.status
+    ]
+    stages = pl.col("StageName").is_in(list(mapping.stages)) if mapping.stages is not None else pl.lit(True)
+    shown = {f"shown_{name}": _filled(pl.col(field)) for name, field in mapping.link.fields.items()}
+    stated = names.folded(pl.col("CurrencyIsoCode")).str.to_uppercase()
+    headers = sound.with_columns(
+        record_id=long_ids(sound["record_id"]),
+        name=names.folded(pl.col("Name")),
+        account_id=long_ids(sound["AccountId"]),
+        won=pl.col("IsWon").fill_null(False) & stages.fill_null(False),
+        in_scope=mapping.scope.expression.fill_null(False) if mapping.scope else pl.lit(True),
+        gone=pl.col("IsDeleted").fill_null(False),
+        date=date,
+        has_date=names.folded(pl.col(mapping.date)).is_not_null(),
+        reference=names.folded(pl.col(mapping.reference)) if mapping.reference else pl.lit(None, pl.String),
+        status=pl.coalesce(statuses),
+        stated_currency=stated,
+        currency=pl.coalesce(stated, pl.lit(books.base_currency, pl.String)),
+        amount=numbers(sound["Amount"]),
+        has_amount=pl.col("Amount").is_not_null(),
+        **shown,
+    )
+    cut_over = pl.lit(mapping.cut_over, pl.Date)
+    due = (
+        pl.col("date").dt.offset_by(f"{mapping.due_days}d")
+        if mapping.due_days is not None
+        else pl.lit(None, pl.Date)
+    )
+    return headers.with_columns(due_by_date=pl.col("date") >= cut_over, due=due), _unreadable(
+        table, "salesforce"
+    )
+
+
+def _filled(text: pl.Expr) -> pl.Expr:
+    # As it is there: a write is held against it to the letter.
+    return pl.when(names.folded(text).is_not_null()).then(text)
+
+
+def _days(texts: pl.Series, zone: str | None) -> pl.Series:
+    """Read days; a time becomes the day that it is in the organisation's zone, null where that is unknown."""
+    text = pl.col("text")
+    day = text.str.to_date("%Y-%m-%d", strict=False)
+    instant = iso_instant(text)
+    there = instant.dt.convert_time_zone(zone).dt.date() if zone else pl.lit(None, pl.Date)
+    is_day = text.str.contains(r"^\d{4}-\d{2}-\d{2}$")
+    found = texts.to_frame("text").select(pl.when(is_day).then(day).otherwise(there))
+    return found.to_series().alias("date")
+
+
+def _lines(
+    raw: pl.DataFrame, headers: pl.DataFrame, mapping: DocumentMapping, books: Books
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    amounts = ("Quantity", "UnitPrice", "Discount")
+    table = _table(raw, {*LINE_FIELDS, "Discount"}, "Id", amounts)
+    sound = _sound(table).filter(~pl.col("IsDeleted").fill_null(False))
+    code = names.folded(pl.col("ProductCode"))
+    told = names.folded(pl.col("Description"))
+    read = sound.with_columns(
+        document_id=long_ids(sound["OpportunityId"]),
+        line_id=long_ids(sound["record_id"]),
+        quantity=numbers(sound["Quantity"]),
+        unit_price=numbers(sound["UnitPrice"]),
+        discount=numbers(sound["Discount"]),
+        told=told,
+        code=code,
+        account=pl.lit(mapping.account, pl.String),
+        tax=pl.lit(mapping.tax, pl.String),
+        item=pl.when(code.is_in(sorted(books.items))).then(code)
+        if mapping.items == "known"
+        else pl.lit(None, pl.String),
+        place=pl.col("SortOrder").cast(pl.Int64, strict=False),
+    )
+    of_header = headers.select(
+        document_id="record_id", places=minor_units(pl.col("currency")), header_name="name"
+    )
+    found = read.join(of_header, on="document_id", how="inner", validate="m:1").with_columns(
+        description=pl.coalesce("told", _product_name(), "code")
+    )
+    found = found.with_columns(reason=_line_reason())
+    ordered = found.sort("document_id", "place", "line_id", nulls_last=True).with_columns(
+        position=pl.int_range(1, pl.len() + 1).over("document_id")
+    )
+    return _with_amounts(ordered, mapping, books), _unreadable(table, "salesforce")
+
+
+def _product_name() -> pl.Expr:
+    # Salesforce names a line after its opportunity and its product.
+    name, header = names.folded(pl.col("Name")), pl.col("header_name") + " "
+    product = name.str.slice(header.str.len_chars())
+    return pl.when(name.str.starts_with(header), product.str.len_chars() > 0).then(product).otherwise(name)
+
+
+def _line_reason() -> pl.Expr:
+    """Say what is wrong with a line: the first fault that holds."""
+    quantity, price, discount = (pl.col(name) for name in ("quantity", "unit_price", "discount"))
+    stated = pl.col("Discount").is_not_null()
+    # A size, not an amount: exact, the product of two that are too large would not fit.
+    size = quantity.cast(pl.Float64) * price.cast(pl.Float64)
+    faults = {
+        "no quantity": quantity.is_null(),
+        "no unit price": price.is_null(),
+        "a discount that is no number": stated & discount.is_null(),
+        "a discount that is not between 0 and 100": ~discount.is_between(0, LARGEST["Discount"]),
+        "a quantity too large to be exact": quantity.abs() >= LARGEST["Quantity"],
+        "a unit price too large to be exact": price.abs() >= LARGEST["UnitPrice"],
+        "an amount too large to be exact": size.abs() >= LARGEST["Amount"],
+        f"a quantity of more than {PRICE_DECIMALS} decimals, which Xero does not keep": ~has_decimals(
+            quantity, PRICE_DECIMALS
+        ),
+        f"a unit price of more than {PRICE_DECIMALS} decimals, which Xero does not keep": ~has_decimals(
+            price, PRICE_DECIMALS
+        ),
+        "a discount of more than 2 decimals": ~has_decimals(discount, 2),
+        "neither description nor name": pl.col("description").is_null(),
+    }
+    return pl.coalesce(
+        [pl.when(fault.fill_null(False)).then(pl.lit(reason)) for reason, fault in faults.items()]
+    )
+
+
+def _with_amounts(lines: pl.DataFrame, mapping: DocumentMapping, books: Books) -> pl.DataFrame:
+    """Add amount and tax_amount; null where a line is at fault, or the tax is Xero's."""
+    sound = pl.col("reason").is_null()
+    quantity, price, discount = (pl.when(sound).then(name) for name in ("quantity", "unit_price", "discount"))
+    places, xero = pl.col("places"), pl.lit(XERO_PLACES)
+    priced = lines.with_columns(
+        amount=line_amount(quantity, price, discount, places),
+        in_xero=line_amount(quantity, price, discount, xero),
+    )
+    if mapping.line_amounts == "no_tax":
+        taxed = priced.with_columns(
+            tax_amount=pl.lit(Decimal(0), EXACT), tax_in_xero=pl.lit(Decimal(0), EXACT)
+        )
+    elif mapping.tax is None or books.rate is None or books.tax:
+        taxed = priced.with_columns(tax_amount=pl.lit(None, EXACT), tax_in_xero=pl.lit(None, EXACT))
+    else:
+        rate, inclusive = pl.lit(books.rate, EXACT), mapping.line_amounts == "inclusive"
+        taxed = priced.with_columns(
+            tax_amount=line_tax(pl.col("amount"), rate, places, inclusive=inclusive),
+            tax_in_xero=line_tax(pl.col("in_xero"), rate, xero, inclusive=inclusive),
+        )
+    # Xero's amounts have two decimals in every currency: where its own minor unit would say another, nobody
+    # could make both books agree.
+    unlike = (pl.col("amount") != pl.col("in_xero")) | (pl.col("tax_amount") != pl.col("tax_in_xero"))
+    other = pl.when(unlike.fill_null(False)).then(
+        pl.lit(f"an amount that Xero, with {XERO_PLACES} decimals, can't hold in the currency's minor unit")
+    )
+    return taxed.with_columns(
+        pl.col("amount", "tax_amount").cast(AMOUNT), reason=pl.coalesce("reason", other)
+    )
+
+
+def _invoices(raw: pl.DataFrame, mapping: DocumentMapping) -> tuple[pl.DataFrame, pl.DataFrame]:
+    table = _table(raw, INVOICE, "InvoiceID", ("SubTotal", "TotalTax", "Total"))
+    sound = _sound(table).filter(pl.col("Type").fill_null("ACCREC").str.to_uppercase() == "ACCREC")
+    found = sound.select(
+        record_id=pl.col("record_id").str.to_lowercase(),
+        number=names.folded(pl.col("InvoiceNumber")),
+        reference=names.folded(pl.col("Reference")),
+        status=pl.col("Status").str.to_uppercase(),
+        contact_id=pl.col("Contact.ContactID").str.to_lowercase(),
+        currency=pl.col("CurrencyCode").str.to_uppercase(),
+        subtotal=numbers(sound["SubTotal"]).cast(AMOUNT),
+        total=numbers(sound["Total"]).cast(AMOUNT),
+    )
+    return found, _unreadable(table, "xero")
+
+
+# --- Totals, and what stops -----------------------------------------------------------------------------
+
+
+def _with_totals(headers: pl.DataFrame, lines: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
+    """Add subtotal, total_tax and total, sums of what was rounded line by line; null: Xero's tax decides it."""
+    known = pl.col("amount").is_not_null().all()
+    sums = lines.group_by("document_id").agg(
+        line_count=pl.len(),
+        lines_amount=pl.when(known).then(pl.col("amount").sum()),
+        tax=pl.when(known & pl.col("tax_amount").is_not_null().all()).then(pl.col("tax_amount").sum()),
+    )
+    joined = headers.join(sums, left_on="record_id", right_on="document_id", how="left", validate="1:1")
+    amount, tax = pl.col("lines_amount"), pl.col("tax")
+    inclusive = mapping.line_amounts == "inclusive"
+    return joined.with_columns(
+        line_count=pl.col("line_count").fill_null(0),
+        subtotal=(amount - tax if inclusive else amount).cast(AMOUNT),
+        total_tax=tax.cast(AMOUNT),
+        total=(amount if inclusive else amount + tax).cast(AMOUNT),
+    )
+
+
+def _with_reasons(
+    headers: pl.DataFrame, lines: pl.DataFrame, mapping: DocumentMapping, books: Books, *, unread_lines: bool
+) -> pl.DataFrame:
+    """Add reason: why no invoice can be made of an opportunity, by the first that holds; null: one can."""
+    faulty = (
+        lines.filter(pl.col("reason").is_not_null())
+        .group_by("document_id", maintain_order=True)
+        .agg(line_reason=pl.format("its line {} has {}", pl.first("position"), pl.first("reason")))
+    )
+    joined = headers.join(faulty, left_on="record_id", right_on="document_id", how="left", validate="1:1")
+    cases: list[pl.Expr] = [
+        _when(~pl.col("has_date"), f"it has no {mapping.date}"),
+        _when(
+            pl.col("date").is_null(),
+            f"its {mapping.date} can't be read"
+            if books.zone
+            else f"the day of its {mapping.date} is not known: neither is the organisation's time zone",
+        ),
+        _when(pl.col("account_id").is_null(), "it has no account"),
+        _when(
+            pl.col("currency").is_null(),
+            "its currency is not known: it states none, and neither does the organisation",
+        ),
+        pl.when(~pl.col("currency").is_in(sorted(currencies()))).then(
+            pl.format("its currency {} is none of ISO 4217", "currency")
+        ),
+        _when(pl.col("line_count") == 0, "it has no lines"),
+        pl.col("line_reason"),
+        _when(pl.lit(books.account is not None), books.account or ""),
+        _when(pl.lit(books.tax is not None), books.tax or ""),
+        _when(
+            pl.col("reference").str.len_chars() > LONGEST_REFERENCE,
+            f"its reference has more than {LONGEST_REFERENCE} characters",
+        ),
+        *_amount_cases(mapping, unread_lines=unread_lines),
+        _when(
+            pl.coalesce("total", "subtotal") < 0, "its lines add up to less than nothing: that is no invoice"
+        ),
+    ]
+    return joined.with_columns(reason=pl.coalesce(cases))
+
+
+def _when(fault: pl.Expr, reason: str) -> pl.Expr:
+    return pl.when(fault.fill_null(False)).then(pl.lit(reason))
+
+
+def _amount_cases(mapping: DocumentMapping, *, unread_lines: bool) -> list[pl.Expr]:
+    if mapping.amount == "ignore":
+        # Whose line it is can't be read either, and no amount would tell that it is missing.
+        return [_when(pl.lit(unread_lines), "a line of some opportunity can't be read")]
+    computed, amount = pl.col(mapping.amount), pl.col("amount")
+    said = {"subtotal": "without tax", "total": "with tax"}[mapping.amount]
+    difference = pl.format(
+        f"its Amount is {{}} and its lines give {{}} ({said}): a difference of {{}} {{}}",
+        _spelled(amount),
+        _spelled(computed),
+        _spelled(computed.cast(EXACT) - amount),
+        "currency",
+    )
+    return [
+        _when(~pl.col("has_amount"), "it has no Amount"),
+        _when(amount.is_null(), "its Amount is no number"),
+        pl.when((computed.cast(EXACT) != amount).fill_null(True)).then(difference),
+    ]
+
+
+def _spelled(amount: pl.Expr) -> pl.Expr:
+    """Give an amount as text with two decimals, or as many more as it needs."""
+    text = amount.cast(EXACT).cast(pl.String).fill_null("nothing")
+    return text.str.replace(r"(\.\d\d\d*?)0+$", "$1")

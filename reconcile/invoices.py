@@ -1,0 +1,857 @@
+"""Decides which opportunities are linked to an invoice, which get one, and under what number; makes operations.
+
+Level-triggered: an opportunity that is due and has no invoice gets one, whenever it became due. What carries
+its natural key in the snapshot is taken for its invoice if it agrees, and stops it if it does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from reconcile.bodies import dumps
+from reconcile.documents import CLOSED, Documents
+from reconcile.mapped import DocumentMapping, Numbering
+from reconcile.model import (
+    LINKS,
+    OPERATIONS,
+    PHASE,
+    RECORDS,
+    REJECTS,
+    VALUES,
+    conform,
+)
+from reconcile.money import spelled
+from reconcile.native import native_of
+from reconcile.operations import Part, Row, operation_row
+from reconcile.plan import Plan
+
+ENTITY: Final = "document"
+INVOICE_URL: Final = "https://go.xero.com/AccountsReceivable/View.aspx?InvoiceID="
+LINE_AMOUNT_TYPES: Final = {"exclusive": "Exclusive", "inclusive": "Inclusive", "no_tax": "NoTax"}
+# What the vendor's record calls what the opportunity shows of it.
+SHOWN: Final = {"number": "InvoiceNumber", "status": "Status"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where each opportunity stands, before anything is known of contacts.
+
+    linked: DOCUMENTS with link_id and, of its invoice, found_*. adopted: LINKS that hold without a write.
+    open: DOCUMENTS that get an invoice, with key (null: a number is still to be reserved) and found_* of the
+    one that carries that key already. rejects: REJECTS.
+    """
+
+    linked: pl.DataFrame
+    adopted: pl.DataFrame
+    open: pl.DataFrame
+    rejects: pl.DataFrame
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts of which a contact is needed."""
+        return frozenset(self.open.filter(pl.col("found_id").is_null())["account_id"].drop_nulls())
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Who an invoice is made out to: a contact that is there, or one that an operation makes."""
+
+    contact_id: str | None = None
+    made_by: str | None = None
+    depends_on: str | None = None  # the operation that must succeed first
+    reason: str | None = None  # why there is none
+
+
+# --- Where each opportunity stands ----------------------------------------------------------------------
+
+
+def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping) -> Standing:
+    """Say which opportunities are linked and which need an invoice.
+
+    Takes LINKS of documents, as the journal knows them. Order kept: by date and id.
+    """
+    known = links.filter(
+        pl.col("entity").cast(pl.String) == ENTITY, pl.col("status").cast(pl.String) == "linked"
+    )
+    headers = documents.headers.filter("in_scope", ~pl.col("gone"))
+    linked = headers.join(
+        known.select("link_id", record_id="salesforce_id", found_id=pl.col("xero_id").str.to_lowercase()),
+        on="record_id",
+        how="inner",
+        validate="1:1",
+        maintain_order="left",
+    )
+    due = headers.filter("won", pl.col("due_by_date").fill_null(True)).join(
+        linked, on="record_id", how="anti", maintain_order="left"
+    )
+    shown = _shown(due.filter(pl.col("shown_id").is_not_null()), documents, known, mapping)
+    by_id = shown.filter(pl.col("stop").is_null())
+    adopted = by_id.select(
+        pl.concat_str(pl.lit(ENTITY), "record_id", "found_id", separator=":").alias("link_id"),
+        entity=pl.lit(ENTITY),
+        salesforce_id="record_id",
+        xero_id="found_id",
+        status=pl.lit("linked"),
+        rule=pl.lit("our_ids"),
+        score=pl.lit(1.0),
+        evidence=pl.lit("{}"),
+        made_by=pl.lit("reconcile"),
+    )
+    both = pl.concat(
+        [
+            linked,
+            by_id.select(*linked.columns[:-2], adopted["link_id"], "found_id"),
+        ]
+    )
+    with_invoice = both.join(
+        _found(documents), on="found_id", how="left", validate="m:1", maintain_order="left"
+    )
+    lost = with_invoice.filter(pl.col("found_status").is_null())
+    opened = _open(due.filter(pl.col("shown_id").is_null()), documents, known, mapping)
+    rejects = [
+        _rejects(lost, pl.lit("its invoice is not in the snapshot of Xero")),
+        _rejects(shown.filter(pl.col("stop").is_not_null()), pl.col("stop")),
+        _rejects(opened.filter(pl.col("stop").is_not_null()), pl.col("stop")),
+        _strayed(documents, known),
+    ]
+    return Standing(
+        linked=with_invoice.filter(pl.col("found_status").is_not_null()),
+        adopted=conform(adopted, LINKS),
+        open=opened.filter(pl.col("stop").is_null()).drop("stop"),
+        rejects=pl.concat(rejects),
+    )
+
+
+def _found(documents: Documents) -> pl.DataFrame:
+    return documents.invoices.select(
+        found_id="record_id",
+        found_number="number",
+        found_reference="reference",
+        found_status=pl.col("status").fill_null(""),
+        found_contact="contact_id",
+        found_currency="currency",
+        found_subtotal="subtotal",
+        found_total="total",
+    )
+
+
+def _strayed(documents: Documents, known: pl.DataFrame) -> pl.DataFrame:
+    """Tell of opportunities that are not any more as the invoice says that was made of them (REJECTS).
+
+    Nothing is done about it: what becomes of an invoice then is a person's to say.
+    """
+    made = documents.headers.filter("in_scope").join(
+        known.select(record_id="salesforce_id", found_id=pl.col("xero_id").str.to_lowercase()),
+        on="record_id",
+        how="inner",
+        validate="1:1",
+        maintain_order="left",
+    )
+    standing = made.join(
+        _found(documents), on="found_id", how="inner", validate="m:1", maintain_order="left"
+    ).filter(~pl.col("found_status").is_in(CLOSED))
+    invoice = pl.format(
+        "its invoice {} ({})", pl.col("found_number").fill_null("without a number"), "found_status"
+    )
+    differs = pl.col("subtotal") != pl.col("found_subtotal")
+    why = pl.coalesce(
+        pl.when("gone").then(pl.format("it was deleted, and {} stands", invoice)),
+        pl.when(~pl.col("won")).then(pl.format("it is not won any more, and {} stands", invoice)),
+        pl.when(differs).then(
+            pl.format(
+                "it amounts to {} without tax, and {} to {}",
+                _to_the_cent("subtotal"), invoice, _to_the_cent("found_subtotal"),
+            )
+        ),
+    )  # fmt: skip
+    told = standing.with_columns(why=why).filter(pl.col("why").is_not_null())
+    return _rejects(told, pl.col("why"))
+
+
+def _to_the_cent(name: str) -> pl.Expr:
+    return pl.col(name).round(2).cast(pl.Decimal(38, 2)).cast(pl.String)
+
+
+def _rejects(rows: pl.DataFrame, reason: pl.Expr) -> pl.DataFrame:
+    told = rows.select(
+        "record_id",
+        stage=pl.lit("plan"),
+        entity=pl.lit(ENTITY),
+        side=pl.lit("salesforce"),
+        unit=pl.lit("record"),
+        reason=reason,
+    )
+    return conform(told, REJECTS)
+
+
+def _shown(
+    headers: pl.DataFrame, documents: Documents, known: pl.DataFrame, mapping: DocumentMapping
+) -> pl.DataFrame:
+    """Say of opportunities that show an invoice which the journal does not know whether it is theirs (stop: not).
+
+    A copy of an opportunity carries the fields of the one that it was copied from.
+    """
+    shown = headers.with_columns(found_id=pl.col("shown_id").str.strip_chars().str.to_lowercase()).join(
+        _found(documents), on="found_id", how="left", validate="m:1", maintain_order="left"
+    )
+    keyed = _keyed(shown, mapping).with_columns(carried=_carried(mapping))
+    keyed = keyed.with_columns(
+        own=(pl.col("carried") == pl.col("key").str.to_lowercase()).fill_null(False)
+    ).with_columns(
+        # A number of a sequence is copied with the rest: then it is nobody's for certain.
+        own=pl.col("own") & (pl.col("own").sum().over("found_id") == 1),
+        shared=pl.len().over("found_id") > 1,
+    )
+    field = mapping.link.id
+    return keyed.with_columns(
+        stop=pl.coalesce(
+            pl.when(pl.col("found_status").is_null()).then(
+                pl.lit(f"its {field} names an invoice that is not in the snapshot of Xero")
+            ),
+            pl.when(pl.col("found_id").is_in(known["xero_id"].str.to_lowercase().implode())).then(
+                pl.lit(
+                    f"its {field} shows the invoice of another opportunity, as a copy does: empty the field"
+                )
+            ),
+            pl.when(~pl.col("own") & pl.col("shared")).then(
+                pl.lit(
+                    f"its {field} shows an invoice that another one shows too: empty it where it is a copy"
+                )
+            ),
+            pl.when(~pl.col("own") & _of_another(mapping)).then(
+                pl.lit(
+                    f"its {field} shows the invoice of another opportunity, as a copy does: empty the field"
+                )
+            ),
+        )
+    ).drop("key", "carried", "own", "shared")
+
+
+def _carried(mapping: DocumentMapping) -> pl.Expr:
+    """The natural key that an invoice carries, in small letters: Xero may compare without regard to case."""
+    field = "found_reference" if mapping.number.kind == "xero" else "found_number"
+    return pl.col(field).str.to_lowercase()
+
+
+def _of_another(mapping: DocumentMapping) -> pl.Expr:
+    """Whether an invoice's key was derived from an opportunity's id."""
+    if mapping.number.kind == "reserved":
+        return pl.lit(False)
+    pattern = f"(?i)^{re.escape(mapping.number.prefix)}006[a-z0-9]{{15}}(-[0-9]+)?$"
+    return pl.col("carried").str.contains(pattern).fill_null(False)
+
+
+# --- Numbers ------------------------------------------------------------------------------------------
+
+
+def derived_number(prefix: str, record_id: str, revision: int = 1) -> str:
+    """Give the number that an opportunity's id gives: of 18 characters, which are unique without case."""
+    number = prefix + record_id.upper()
+    return number if revision == 1 else f"{number}-{revision}"
+
+
+def reserved_numbers(numbering: Numbering, held: Iterable[str | None], count: int) -> list[str]:
+    """Give the next numbers of the sequence, over all that both systems hold."""
+    pattern = re.compile(rf"{re.escape(numbering.prefix)}(\d{{1,18}})", re.IGNORECASE)
+    found = [int(match[1]) for text in held if text and (match := pattern.fullmatch(text.strip()))]
+    first = max(found, default=0) + 1
+    return [f"{numbering.prefix}{number:0{numbering.digits}}" for number in range(first, first + count)]
+
+
+def _keyed(headers: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
+    """Add key: what the invoice is found again by; null where its number is still to be reserved."""
+    if mapping.number.kind != "reserved":
+        # As `derived_number` gives it.
+        return headers.with_columns(
+            key=pl.lit(mapping.number.prefix) + pl.col("record_id").str.to_uppercase()
+        )
+    number = pl.col("shown_number").str.strip_chars()
+    ours = number.str.contains(f"(?i)^{re.escape(mapping.number.prefix)}[0-9]{{1,18}}$")
+    return headers.with_columns(key=pl.when(ours).then(number))
+
+
+def _open(
+    headers: pl.DataFrame, documents: Documents, known: pl.DataFrame, mapping: DocumentMapping
+) -> pl.DataFrame:
+    """Add key and found_* to opportunities without an invoice, and stop: why they get none."""
+    keyed = _keyed(headers, mapping).with_columns(low=pl.col("key").str.to_lowercase())
+    carrying = (
+        _found(documents)
+        .with_columns(low=_carried(mapping))
+        .drop_nulls("low")
+        .sort("found_id")
+        .group_by("low", maintain_order=True)
+        .agg(pl.all().first(), found_count=pl.len())
+    )
+    joined = keyed.join(carrying, on="low", how="left", validate="m:1", maintain_order="left")
+    taken = known["xero_id"].str.to_lowercase().implode()
+    field = mapping.link.number or ""
+    said = "Reference" if mapping.number.kind == "xero" else "number"
+    return joined.with_columns(
+        stop=pl.coalesce(
+            "reason",
+            pl.when(
+                pl.lit(mapping.number.kind == "reserved"),
+                pl.col("key").is_null(),
+                pl.col("shown_number").is_not_null(),
+            ).then(pl.lit(f"its {field} holds another value where the number belongs: empty the field")),
+            pl.when(pl.col("low").is_not_null(), pl.len().over("low") > 1).then(
+                pl.lit(
+                    f"its {field} holds a number that another opportunity holds too: empty it where it is a copy"
+                )
+            ),
+            pl.when(pl.col("found_count") > 1).then(
+                pl.format(
+                    f"{{}} invoices in Xero carry its {said}; void those that are too many", "found_count"
+                )
+            ),
+            pl.when(pl.col("found_id").is_in(taken)).then(
+                pl.lit(f"the invoice that carries its {said} is another opportunity's")
+            ),
+            pl.when(pl.col("found_status").is_in(CLOSED)).then(
+                pl.format(
+                    f"an invoice with its {said} is there already, and is {{}}",
+                    pl.col("found_status").str.to_lowercase(),
+                )
+            ),
+        )
+    ).drop("low", "found_count")
+
+
+# --- Contacts -----------------------------------------------------------------------------------------
+
+
+def contacts(accounts: Iterable[str], party: Part, plan: Plan) -> dict[str, Contact]:
+    """Say for each account who its invoices are made out to: a linked contact, or one made by this plan."""
+    wanted = pl.Series("account", sorted(set(accounts)), dtype=pl.String)
+    links = party.matches.links.filter(pl.col("salesforce_id").is_in(wanted.implode()))
+    active = _stands(party, "salesforce", wanted)
+    there = _stands(party, "xero", links["xero_id"])
+    links = links.select("salesforce_id", "xero_id", "link_id")
+    linked = {account: (contact, link) for account, contact, link in links.iter_rows()}
+    new = party.matches.new["link_id"].implode()
+    made = plan.operations.filter(pl.col("entity") == "party")
+    makers = made.filter(pl.col("action") == "link", pl.col("link_id").is_in(new))
+    first = dict(makers.unique("link_id", keep="first").select("link_id", "operation_id").iter_rows())
+    creates = made.filter(pl.col("action") == "create", pl.col("system") == "xero")
+    why = _why_alone(party, plan, wanted)
+    known = _Known(
+        active, there, linked, first, dict(creates.select("source_id", "operation_id").iter_rows()), why
+    )
+    return {account: _contact(account, known, party) for account in wanted}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of parties: by record where it stands, its link, what makes it, why it has none."""
+
+    accounts: Mapping[str, str]
+    contacts: Mapping[str, str]
+    linked: Mapping[str, tuple[str, str]]
+    link_makers: Mapping[str, str]
+    creates: Mapping[str, str]
+    why: Mapping[str, str]
+
+
+def _stands(party: Part, side: str, record_ids: pl.Series) -> dict[str, str]:
+    """Record -> active, or why it is not."""
+    mine = party.records.filter(pl.col("side") == side, pl.col("record_id").is_in(record_ids.implode()))
+    stands = (
+        pl.when(pl.col("status") != "active")
+        .then(pl.col("status").cast(pl.String))
+        .when(pl.col("in_scope").fill_null(False))
+        .then(pl.lit("active"))
+        .otherwise(pl.lit("out of the mapping's scope"))
+    )
+    return dict(mine.select("record_id", stands=stands).iter_rows())
+
+
+def _why_alone(party: Part, plan: Plan, accounts: pl.Series) -> dict[str, str]:
+    mine = pl.col("record_id").is_in(accounts.implode())
+    alone = party.matches.unmatched.filter(mine, pl.col("side") == "salesforce")
+    why = {
+        record_id: ALONE.get(reason, "") for record_id, reason in alone.select("record_id", "why").iter_rows()
+    }
+    asked = plan.review.filter(pl.col("entity") == "party", pl.col("xero_id").is_null())
+    why |= dict.fromkeys(asked["salesforce_id"], "waits for a yes to the making of its contact")
+    refused = plan.rejects.filter(mine, pl.col("entity") == "party", pl.col("side") == "salesforce")
+    for record_id, reason in refused.select("record_id", "reason").iter_rows():
+        why[record_id] = why.get(record_id) or f"has no contact, and none can be made of it: {reason}"
+    return why
+
+
+ALONE: Final = {
+    "incident": "has ids that contradict each other: its contact is not certain",
+    "review": "waits for a decision on its link (`reconcile links review`)",
+    "partner_gone": "was linked to a contact that is gone",
+    "too_many_alike": "is like too many contacts to be linked",
+}
+
+
+def _contact(account: str, known: _Known, party: Part) -> Contact:
+    standing = known.accounts.get(account)
+    if standing is None:
+        return Contact(reason="its account is not in the snapshot of Salesforce")
+    if standing != "active":
+        return Contact(reason=f"its account is {standing}")
+    if account in known.linked:
+        contact_id, link = known.linked[account]
+        there = known.contacts.get(contact_id, "not in the snapshot")
+        if there != "active":
+            return Contact(reason=f"the contact of its account is {there} in Xero")
+        return Contact(contact_id=contact_id, depends_on=known.link_makers.get(link))
+    if account in known.creates:
+        made_by = known.creates[account]
+        return Contact(made_by=made_by, depends_on=made_by)
+    if known.why.get(account):
+        return Contact(reason=f"its account {known.why[account]}")
+    policy = party.mapping.create["xero"]
+    if policy == "never":
+        return Contact(reason="its account has no contact, and the mapping lets none be made")
+    return Contact(reason=f"its account has no contact, and none is made of it (create.xero: {policy})")
+
+
+# --- Operations ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """The operations of documents, and what was set aside."""
+
+    operations: list[Row] = field(default_factory=list)
+    rejects: list[Row] = field(default_factory=list)
+
+
+def with_documents(
+    plan: Plan, documents: Documents, found: Standing, mapping: DocumentMapping, party: Part
+) -> Plan:
+    """Add to a plan of parties what is to be done for documents."""
+    made = document_operations(
+        documents, found, mapping, contacts(found.open["account_id"].drop_nulls(), party, plan)
+    )
+    rows, told = _frame(made.operations, OPERATIONS), _frame(made.rejects, REJECTS)
+    operations = pl.concat([plan.operations, rows])
+    operations = _with_customers(operations, found.open, party)
+    return replace(
+        plan,
+        operations=operations.sort(pl.col("phase").cast(PHASE).to_physical(), maintain_order=True),
+        adopted_links=pl.concat([plan.adopted_links, found.adopted]),
+        rejects=pl.concat([plan.rejects, documents.rejects, found.rejects, told]),
+    )
+
+
+def _with_customers(operations: pl.DataFrame, opened: pl.DataFrame, party: Part) -> pl.DataFrame:
+    """Show in Salesforce that whoever gets a first invoice is a customer then.
+
+    Xero makes a contact a customer with its first sales invoice, so that the next plan would have this left.
+    """
+    unit = next((one for one in party.mapping.projections if one.from_ == "is_customer"), None)
+    if unit is None:
+        return operations
+    created = operations.filter(pl.col("entity") == ENTITY, pl.col("action") == "create")
+    firsts = (
+        created.select(record_id="source_id", made_by="operation_id")
+        .join(opened.select("record_id", "account_id"), on="record_id", how="inner", maintain_order="left")
+        .unique("account_id", keep="first", maintain_order=True)
+    )
+    shown = party.projections.filter(
+        "observed", pl.col("side") == "salesforce", pl.col("unit") == unit.name
+    ).select(account_id="record_id", shown="value", native="native")
+    to_show = firsts.join(shown, on="account_id", how="inner", maintain_order="left")
+    mine = (pl.col("entity") == "party") & (pl.col("unit") == unit.name)
+    already = operations.filter(mine, pl.col("after") == "true")["record_id"]
+    # What the plan would show of the contact as it is now is no longer true then.
+    stale = mine & (pl.col("after") != "true") & pl.col("record_id").is_in(to_show["account_id"].implode())
+    kept = operations.filter(~stale.fill_null(False))
+    rows = [
+        operation_row(
+            "party",
+            party.mapping.salesforce.object,
+            system="salesforce",
+            record_id=row["account_id"],
+            source_id=None,
+            action="update",
+            phase="change",
+            unit=unit.name,
+            before=row["shown"],
+            after="true",
+            native_before=row["native"],
+            native_after=native_of("true", unit.unit, "salesforce", onto=row["native"]),
+            reason=f"{unit.name.replace('_', ' ')}: Salesforce shows what Xero knows once there is an invoice",
+            rule=f"projection {unit.at}",
+            depends_on=row["made_by"],
+        )
+        for row in to_show.iter_rows(named=True)
+        if row["shown"] != "true" and row["account_id"] not in set(already)
+    ]
+    return pl.concat([kept, _frame(rows, OPERATIONS)])
+
+
+def _frame(rows: list[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=dict(schema))
+
+
+def document_operations(
+    documents: Documents, found: Standing, mapping: DocumentMapping, known: Mapping[str, Contact]
+) -> Made:
+    """Give what is to be done: what links show, invoices taken for theirs, and new ones, in this order.
+
+    known: account -> Contact, of each account of what is open.
+    """
+    made = Made()
+    for row in found.linked.filter(_shows_otherwise(mapping)).iter_rows(named=True):
+        made.operations.append(_shown_again(row, mapping))
+    to_make: list[tuple[dict[str, Any], Contact]] = []
+    for row in found.open.iter_rows(named=True):
+        contact = known.get(row["account_id"], Contact(reason="it has no account"))
+        stop = contact.reason or (_unlike(row, contact, mapping) if row["found_id"] else None)
+        if stop:
+            made.rejects.append(_reject(row["record_id"], stop))
+        elif row["found_id"]:
+            made.operations.append(_adoption(row, contact, mapping))
+        else:
+            to_make.append((row, contact))
+    lines = _lines_of(documents.lines, [row["record_id"] for row, _ in to_make])
+    held = (*documents.invoices["number"], *documents.headers["shown_number"])
+    unnumbered = sum(row["key"] is None for row, _ in to_make)
+    numbers = iter(reserved_numbers(mapping.number, held, unnumbered) if unnumbered else ())
+    for row, contact in to_make:
+        key, reserve = row["key"], row["key"] is None
+        made.operations.extend(
+            _making(
+                row,
+                lines[row["record_id"]],
+                contact,
+                mapping,
+                key=next(numbers) if reserve else key,
+                reserve=reserve,
+            )
+        )
+    return made
+
+
+def _reject(record_id: str, reason: str) -> Row:
+    return {
+        "stage": "plan",
+        "entity": ENTITY,
+        "side": "salesforce",
+        "record_id": record_id,
+        "unit": "record",
+        "reason": reason,
+    }
+
+
+def _lines_of(lines: pl.DataFrame, record_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {record_id: [] for record_id in record_ids}
+    for line in lines.filter(pl.col("document_id").is_in(record_ids)).iter_rows(named=True):
+        found[line["document_id"]].append(line)
+    return found
+
+
+# -- What is there already
+
+
+def _desired(row: Mapping[str, Any]) -> dict[str, str | None]:
+    return {
+        "id": row["found_id"],
+        "number": row["found_number"],
+        "status": row["found_status"] or None,
+        "url": INVOICE_URL + row["found_id"],
+    }
+
+
+def _unlike(row: Mapping[str, Any], contact: Contact, mapping: DocumentMapping) -> str | None:
+    """Say in what an invoice that carries the document's key differs from it; null: it agrees."""
+    differences: list[str] = []
+    if row["found_contact"] != contact.contact_id:
+        differences.append("it is made out to another contact")
+    if row["found_currency"] is not None and row["found_currency"] != row["currency"]:
+        differences.append(f"its currency is {row['found_currency']}, not {row['currency']}")
+    for name in ("subtotal", "total"):
+        here, there = row[name], row[f"found_{name}"]
+        if here is not None and there != here:
+            less = (
+                f"a difference of {spelled(there - here, places=2)}" if there is not None else "none is told"
+            )
+            differences.append(
+                f"its {name} is {spelled(there, places=2)}, not {spelled(here, places=2)} ({less})"
+            )
+    said = "Reference" if mapping.number.kind == "xero" else "number"
+    return (
+        f"an invoice with its {said} is there already, and {'; '.join(differences)}" if differences else None
+    )
+
+
+def _to_show(
+    row: Mapping[str, Any], desired: Mapping[str, str | None], mapping: DocumentMapping
+) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """Give what the opportunity shows and should show instead, field by field, where they differ."""
+    now = {name: row[f"shown_{name}"] for name in mapping.link.fields}
+    unlike = [name for name in now if now[name] != desired[name]]
+    return {name: now[name] for name in unlike}, {name: desired[name] for name in unlike}
+
+
+def _by_field(values: Mapping[str, Any], mapping: DocumentMapping) -> str:
+    return dumps({mapping.link.fields[name]: value for name, value in values.items()})
+
+
+def _shows_otherwise(mapping: DocumentMapping) -> pl.Expr:
+    """Whether a linked opportunity shows anything else than what is true of its invoice."""
+    desired = {
+        "id": pl.col("found_id"),
+        "number": pl.col("found_number"),
+        "status": pl.when(pl.col("found_status") != "").then("found_status"),
+        "url": INVOICE_URL + pl.col("found_id"),
+    }
+    return pl.any_horizontal(
+        pl.col(f"shown_{name}").ne_missing(desired[name]) for name in mapping.link.fields
+    )
+
+
+def _shown_again(row: Mapping[str, Any], mapping: DocumentMapping) -> Row:
+    now, then = _to_show(row, _desired(row), mapping)
+    return operation_row(
+        ENTITY,
+        mapping.salesforce,
+        system="salesforce",
+        record_id=row["record_id"],
+        source_id=row["found_id"],
+        link_id=row["link_id"],
+        action="update",
+        phase="change",
+        unit="reference",
+        before=dumps(now),
+        after=dumps(then),
+        native_before=_by_field(now, mapping),
+        native_after=_by_field(then, mapping),
+        reason=f"the opportunity shows what is true of its invoice: {', '.join(sorted(then))}",
+        rule=f"projection {mapping.at}",
+    )
+
+
+def _adoption(row: Mapping[str, Any], contact: Contact, mapping: DocumentMapping) -> Row:
+    now, then = _to_show(row, _desired(row), mapping)
+    return operation_row(
+        ENTITY,
+        mapping.salesforce,
+        system="salesforce",
+        record_id=row["record_id"],
+        source_id=row["found_id"],
+        link_id=f"{ENTITY}:{row['record_id']}:{row['found_id']}",
+        action="link",
+        phase="link",
+        unit="reference",
+        before=None,
+        after=row["found_id"],
+        native_before=_by_field(now, mapping),
+        native_after=_by_field(then, mapping),
+        reason=f"an invoice that carries its {mapping.number.key_field} is there, and agrees with it",
+        rule="natural_key",
+        match_rule="natural_key",
+        score=1.0,
+        evidence="{}",
+        depends_on=contact.depends_on,
+    )
+
+
+# -- What is made
+
+
+def _making(
+    row: Mapping[str, Any],
+    lines: list[dict[str, Any]],
+    contact: Contact,
+    mapping: DocumentMapping,
+    *,
+    key: str,
+    reserve: bool,
+) -> list[Row]:
+    made: list[Row] = []
+    first = contact.depends_on
+    if reserve:
+        made.append(_reservation(row, key, mapping, first))
+        first = made[-1]["operation_id"]
+    who: Any = contact.contact_id or {"$from": contact.made_by}
+    create = operation_row(
+        ENTITY,
+        mapping.xero,
+        system="xero",
+        record_id=None,
+        source_id=row["record_id"],
+        action="create",
+        phase="create",
+        unit="record",
+        after=dumps(_told(row, lines, who, mapping, key)),
+        native_after=dumps(_body(row, lines, who, mapping, key)),
+        reason="this opportunity is won, and has no invoice",
+        rule=mapping.at,
+        match_rule="create",
+        score=1.0,
+        evidence="{}",
+        depends_on=first,
+    )
+    return [*made, create, _link_back(row, create["operation_id"], mapping)]
+
+
+def _reservation(row: Mapping[str, Any], number: str, mapping: DocumentMapping, first: str | None) -> Row:
+    field = str(mapping.link.number)
+    return operation_row(
+        ENTITY,
+        mapping.salesforce,
+        system="salesforce",
+        record_id=row["record_id"],
+        source_id=None,
+        action="update",
+        phase="create",
+        unit="number",
+        before=None,
+        after=number,
+        native_before=dumps({field: None}),
+        native_after=dumps({field: number}),
+        reason="the next number is kept for its invoice",
+        rule=mapping.at,
+        depends_on=first,
+    )
+
+
+def _link_back(row: Mapping[str, Any], made_by: str, mapping: DocumentMapping) -> Row:
+    """Show the new invoice on its opportunity."""
+    told: dict[str, Any] = {
+        "id": {"$from": made_by},
+        **{name: {"$from": made_by, "field": field} for name, field in SHOWN.items()},
+        "url": {"$from": made_by, "prefix": INVOICE_URL},
+    }
+    # A reserved number stands there already when this is written.
+    names = [name for name in mapping.link.fields if (name, mapping.number.kind) != ("number", "reserved")]
+    return operation_row(
+        ENTITY,
+        mapping.salesforce,
+        system="salesforce",
+        record_id=row["record_id"],
+        source_id=None,
+        action="link",
+        phase="create",
+        unit="reference",
+        before=None,
+        after=dumps(told["id"]),
+        native_before=_by_field({name: row[f"shown_{name}"] for name in names}, mapping),
+        native_after=_by_field({name: told[name] for name in names}, mapping),
+        reason="it shows the invoice that is made of it",
+        rule="create",
+        match_rule="create",
+        score=1.0,
+        evidence="{}",
+        depends_on=made_by,
+    )
+
+
+def _body(
+    row: Mapping[str, Any], lines: list[dict[str, Any]], who: Any, mapping: DocumentMapping, key: str
+) -> dict[str, Any]:
+    """Give the invoice as it is sent. Its contact is its id alone: more would change the contact."""
+    by_reference = mapping.number.kind == "xero"
+    body: dict[str, Any] = {
+        "Type": "ACCREC",
+        "Contact": {"ContactID": who},
+        "Date": row["date"].isoformat(),
+        "DueDate": row["due"] and row["due"].isoformat(),
+        "LineAmountTypes": LINE_AMOUNT_TYPES[mapping.line_amounts],
+        "InvoiceNumber": None if by_reference else key,
+        "Reference": key if by_reference else row["reference"],
+        "CurrencyCode": row["stated_currency"],
+        "Status": row["status"],
+        "LineItems": [_line(line) for line in lines],
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _line(line: Mapping[str, Any]) -> dict[str, Any]:
+    body = {
+        "Description": line["description"],
+        "Quantity": _exact(line["quantity"]),
+        "UnitAmount": _exact(line["unit_price"]),
+        "DiscountRate": _exact(line["discount"]) if line["discount"] else None,
+        "AccountCode": line["account"],
+        "TaxType": line["tax"],
+        "ItemCode": line["item"],
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _exact(number: Decimal) -> Decimal:
+    return Decimal(str(spelled(number)))
+
+
+def _told(
+    row: Mapping[str, Any], lines: list[dict[str, Any]], who: Any, mapping: DocumentMapping, key: str
+) -> dict[str, Any]:
+    """Give the invoice in canonical form: amounts are texts; null: left to Xero."""
+    by_reference = mapping.number.kind == "xero"
+    return {
+        "number": None if by_reference else key,
+        "reference": key if by_reference else row["reference"],
+        "contact": who,
+        "date": row["date"].isoformat(),
+        "due": row["due"] and row["due"].isoformat(),
+        "currency": row["currency"],
+        "status": row["status"],
+        "subtotal": spelled(row["subtotal"], places=2),
+        "total_tax": spelled(row["total_tax"], places=2),
+        "total": spelled(row["total"], places=2),
+        "lines": [
+            {
+                "description": line["description"],
+                "quantity": spelled(line["quantity"]),
+                "unit_price": spelled(line["unit_price"], places=2),
+                "discount": spelled(line["discount"]),
+                "account": line["account"],
+                "tax": line["tax"],
+                "item": line["item"],
+                "amount": spelled(line["amount"], places=2),
+            }
+            for line in lines
+        ],
+    }
+
+
+# --- For checks and names -------------------------------------------------------------------------------
+
+
+def document_records(documents: Documents, mapping: DocumentMapping) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give RECORDS and VALUES (the names) of opportunities and invoices."""
+    closed = pl.col("status").is_in(CLOSED)
+    ours = documents.headers.select(
+        "record_id",
+        "in_scope",
+        side=pl.lit("salesforce"),
+        object=pl.lit(mapping.salesforce),
+        status=pl.when("gone").then(pl.lit("deleted")).otherwise(pl.lit("active")),
+        parent_id="account_id",
+    )
+    theirs = documents.invoices.select(
+        "record_id",
+        side=pl.lit("xero"),
+        object=pl.lit(mapping.xero),
+        status=pl.when(closed).then(pl.lit("archived")).otherwise(pl.lit("active")),
+        parent_id="contact_id",
+        in_scope=pl.lit(True),
+    )
+    records = pl.concat(
+        [conform(frame.with_columns(entity=pl.lit(ENTITY)), RECORDS) for frame in (ours, theirs)]
+    )
+    named = documents.headers.drop_nulls("name").select(
+        "record_id",
+        entity=pl.lit(ENTITY),
+        side=pl.lit("salesforce"),
+        unit=pl.lit("name"),
+        kind=pl.lit("text"),
+        value="name",
+        observed=pl.lit(True),
+    )
+    return records, conform(named, VALUES)

@@ -1,0 +1,213 @@
+"""Reads the mapping's section `documents`: which opportunities become invoices, and of what form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as MappingOf
+from datetime import date
+from typing import Final
+
+from reconcile import reading
+from reconcile.errors import WrongMapping
+from reconcile.mapped import DocumentLink, DocumentMapping, Numbering, Rule, is_field
+from reconcile.marked import Marked
+
+DOCUMENTS: Final = ("invoice",)
+DOCUMENT_KEYS: Final = (
+    "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
+    "line_amounts", "lines", "link",
+)  # fmt: skip
+HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
+STATUS_KEYS: Final = ("when", "then")
+NUMBER_KEYS: Final = ("kind", "prefix", "digits")
+LINES_KEYS: Final = ("account", "tax", "items")
+LINK_KEYS: Final = ("id", "number", "status", "url")
+MADE_AS: Final = ("DRAFT", "AUTHORISED")
+NUMBERED: Final = ("derived", "reserved", "xero")
+AMOUNT: Final = ("subtotal", "total", "ignore")
+LINE_AMOUNTS: Final = ("exclusive", "inclusive", "no_tax")
+ITEMS: Final = ("known", "never")
+LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
+
+
+def read_documents(tree: Marked) -> dict[str, DocumentMapping]:
+    """Give name -> how that document is made. Raises WrongMapping, which names file and line."""
+    named = reading.known_keys(tree, "documents", DOCUMENTS)
+    return {name: _document(marked, f"documents.{name}") for name, marked in named.items()}
+
+
+def _document(tree: Marked, path: str) -> DocumentMapping:
+    keys = reading.known_keys(tree, path, DOCUMENT_KEYS)
+    header = _part(keys, "salesforce", tree, path, HEADER_KEYS)
+    lines = _part(keys, "lines", tree, path, LINES_KEYS)
+    target = _part(keys, "xero", tree, path, ("object",))
+    stages = header.get("stages")
+    document = DocumentMapping(
+        salesforce=_object(header, "object", keys["salesforce"], f"{path}.salesforce"),
+        lines=_object(header, "lines", keys["salesforce"], f"{path}.salesforce"),
+        scope=reading.rule(header.get("scope"), f"{path}.salesforce.scope"),
+        stages=None if stages is None else _stages(stages, f"{path}.salesforce.stages"),
+        xero=reading.choice(target.get("object"), f"{path}.xero.object", ("Invoice",), None),
+        date=reading.field_name(reading.needed(keys, "date", tree, path), f"{path}.date"),
+        cut_over=_day(keys.get("cut_over"), f"{path}.cut_over"),
+        status=_status(keys.get("status"), f"{path}.status"),
+        number=_numbering(keys, tree, path),
+        due_days=_due(keys.get("due"), f"{path}.due"),
+        reference=_optional_field(keys.get("reference"), f"{path}.reference"),
+        amount=reading.choice(keys.get("amount"), f"{path}.amount", AMOUNT, "subtotal"),
+        line_amounts=reading.choice(
+            keys.get("line_amounts"), f"{path}.line_amounts", LINE_AMOUNTS, "exclusive"
+        ),
+        account=_code(lines.get("account"), f"{path}.lines.account"),
+        tax=_code(lines.get("tax"), f"{path}.lines.tax"),
+        items=reading.choice(lines.get("items"), f"{path}.lines.items", ITEMS, "known"),
+        link=_link(keys, tree, path),
+        at=f"{tree.key_at or tree.at}: {path}",
+    )
+    _check(document, keys, path)
+    return document
+
+
+def _part(
+    keys: MappingOf[str, Marked], key: str, tree: Marked, path: str, known: tuple[str, ...]
+) -> dict[str, Marked]:
+    return reading.known_keys(reading.needed(keys, key, tree, path), f"{path}.{key}", known)
+
+
+def _object(keys: MappingOf[str, Marked], key: str, tree: Marked, path: str) -> str:
+    return reading.field_name(reading.needed(keys, key, tree, path), f"{path}.{key}")
+
+
+def _stages(tree: Marked, path: str) -> tuple[str, ...]:
+    return tuple(reading.text_of(item, path) for item in reading.texts(tree, path))
+
+
+def _day(tree: Marked | None, path: str) -> date | None:
+    if tree is None:
+        return None
+    text = reading.text_of(tree, path)
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise WrongMapping(
+            at=reading.place(tree, path), found=repr(text), expected="a day, as 2026-12-01"
+        ) from None
+
+
+def _status(tree: Marked | None, path: str) -> tuple[tuple[Rule | None, str], ...]:
+    """Read one status, or rules of which the first that holds decides; the last one stands without `when`."""
+    if tree is None or not isinstance(tree.value, tuple):
+        return ((None, reading.choice(tree, path, MADE_AS, "DRAFT")),)
+    cases: list[tuple[Rule | None, str]] = []
+    for item in tree.value:
+        case = reading.known_keys(item, path, STATUS_KEYS)
+        then = reading.choice(reading.needed(case, "then", item, path), f"{path}.then", MADE_AS, None)
+        cases.append((reading.rule(case.get("when"), f"{path}.when"), then))
+    bare = [place for place, (when, _) in enumerate(cases) if when is None]
+    if bare != [len(cases) - 1]:
+        raise WrongMapping(
+            at=reading.place(tree, path),
+            found="rules of which not only the last stands without `when`" if bare else "rules alone",
+            expected="rules, and at their end `{then: DRAFT}` for all else",
+        )
+    return tuple(cases)
+
+
+def _numbering(keys: MappingOf[str, Marked], tree: Marked, path: str) -> Numbering:
+    found = _part(keys, "number", tree, path, NUMBER_KEYS)
+    path = f"{path}.number"
+    prefix = found.get("prefix")
+    text = "" if prefix is None else reading.text_of(prefix, f"{path}.prefix")
+    if not re.fullmatch(rf"[A-Za-z0-9 ._/#-]{{0,{LONGEST_PREFIX}}}", text) or text != text.strip():
+        raise WrongMapping(
+            at=reading.place(prefix, f"{path}.prefix"),
+            found=repr(text),
+            expected=f"at most {LONGEST_PREFIX} letters, digits, blanks and ._/#-, as SF-",
+        )
+    kind = reading.choice(found.get("kind"), f"{path}.kind", NUMBERED, "derived")
+    if kind == "reserved" and text[-1:].isdigit():
+        raise WrongMapping(
+            at=reading.place(prefix, f"{path}.prefix"),
+            found=repr(text),
+            expected="a prefix that does not end in a digit: a number follows it",
+        )
+    return Numbering(kind, text, _whole(found.get("digits"), f"{path}.digits", 1, 12, 5))
+
+
+def _due(tree: Marked | None, path: str) -> int | None:
+    if tree is None:
+        return None
+    keys = reading.known_keys(tree, path, ("days",))
+    return _whole(reading.needed(keys, "days", tree, path), f"{path}.days", 0, 366, 0)
+
+
+def _whole(tree: Marked | None, path: str, least: int, most: int, default: int) -> int:
+    if tree is None:
+        return default
+    text = reading.text_of(tree, path)
+    if not re.fullmatch(r"\d{1,4}", text) or not least <= int(text) <= most:
+        raise WrongMapping(
+            at=reading.place(tree, path), found=repr(text), expected=f"a number from {least} to {most}"
+        )
+    return int(text)
+
+
+def _optional_field(tree: Marked | None, path: str) -> str | None:
+    return None if tree is None else reading.field_name(tree, path)
+
+
+def _code(tree: Marked | None, path: str) -> str | None:
+    return None if tree is None else reading.text_of(tree, path).strip()
+
+
+def _link(keys: MappingOf[str, Marked], tree: Marked, path: str) -> DocumentLink:
+    found = _part(keys, "link", tree, path, LINK_KEYS)
+    path = f"{path}.link"
+    others = {name: _optional_field(found.get(name), f"{path}.{name}") for name in LINK_KEYS if name != "id"}
+    link = DocumentLink(id=_object(found, "id", keys["link"], path), **others)
+    named = list(link.fields.values())
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise WrongMapping(
+            at=reading.place(keys["link"], path), found=f"{twice!r} twice", expected="a field for each"
+        )
+    return link
+
+
+def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -> None:
+    for rule in document.rules:
+        for name in sorted(rule.columns):
+            if not is_field(name):
+                raise WrongMapping(
+                    at=rule.at,
+                    found=f"the name {name!r}",
+                    expected=f"a field of {document.salesforce} as it is spelled there",
+                )
+    if document.number.kind == "reserved" and document.link.number is None:
+        raise WrongMapping(
+            at=reading.place(keys["link"], f"{path}.link"),
+            found="no field for the number",
+            expected="`number: Xero_Invoice_Number__c`, where a reserved number is kept first",
+        )
+    unknown = {"exclusive": "total", "inclusive": "subtotal"}.get(document.line_amounts)
+    if document.tax is None and document.amount == unknown:
+        raise WrongMapping(
+            at=reading.place(keys.get("amount") or keys["lines"], f"{path}.amount"),
+            found=f"{document.amount!r} with {document.line_amounts} line amounts and no tax of ours",
+            expected=f"{'subtotal' if unknown == 'total' else 'total'!r}, `ignore`, or `tax` under lines: "
+            "what Xero adds by itself is not known before",
+        )
+    if document.tax is not None and document.line_amounts == "no_tax":
+        raise WrongMapping(
+            at=reading.place(keys["lines"], f"{path}.lines.tax"),
+            found="a tax with `line_amounts: no_tax`",
+            expected="no tax, or other line amounts",
+        )
+    if document.account is None and any(then == "AUTHORISED" for _, then in document.status):
+        raise WrongMapping(
+            at=reading.place(keys["lines"], f"{path}.lines"),
+            found="no account, and invoices that are approved at once",
+            expected="`account`: Xero approves no line without one",
+        )
