@@ -130,7 +130,13 @@ def open_context(settings_file: Path, *, progress: Progress, offline: bool = Fal
 
 @contextmanager
 def opened(settings: Settings, *, progress: Progress) -> Iterator[Context]:
-    settings.pair.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        settings.pair.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise FixSettings(
+            f"pair.data_dir: found {settings.pair.data_dir} ({error.strerror}), expected a folder of ours, "
+            "or a place where one may be made. Correct the setting, or move away what is there."
+        ) from None
     with open_journal(settings) as journal, open_clients(settings, journal.tokens) as clients:
         journal.bind(settings.pair.name)
         yield Context(settings, journal, clients, progress)

@@ -20,7 +20,7 @@ from sqlalchemy import delete, func, insert, select
 from pipelines import journal_knowledge as knowledge
 from pipelines.journal_chain import chain_end
 from pipelines.journal_intents import Intents
-from pipelines.journal_lease import Lease
+from pipelines.journal_lease import Lease, who_holds
 from pipelines.journal_store import Fence, Store, Verdict, dumps, moment, stamp, utc_now
 from pipelines.journal_tables import LIVE, dead_letters, intents, outcomes, plans, requests, runs, tokens
 from pipelines.settings import Settings
@@ -185,6 +185,11 @@ class Journal(Store):
         return Lease(self, pair, holder, seconds, wait_s=wait_s)
 
     # -- what is known
+
+    def at_work(self) -> str | None:
+        """Give who holds the lease now."""
+        with self.read() as con:
+            return who_holds(con)
 
     def links(self) -> pl.DataFrame:
         """Give the LINKS that hold."""

@@ -384,6 +384,13 @@ class Intents:
             rows = con.execute(query).mappings().all()
         return [self.read(row) for row in rows]
 
+    def runs_that_sent(self) -> set[str]:
+        """Give the runs of which a request left."""
+        joined = intents.join(requests, intents.c.request_id == requests.c.request_id)
+        query = select(intents.c.run_id).select_from(joined).where(requests.c.sends > 0).distinct()
+        with self._store.read() as con:
+            return set(con.execute(query).scalars())
+
     def read(self, row: Any) -> Intent:
         """Read a row of the table of intents."""
         content = loads(self._store.unseal("intents", (row["intent_id"],), row["content"]).decode())

@@ -179,6 +179,12 @@ def _left_s(row: RowMapping, store: Store) -> tuple[float, float]:
     return on_the_wall_s, float(seconds)
 
 
+def who_holds(con: Connection) -> str | None:
+    """Give who is at work: who holds a lease, unless that process is known to run no more."""
+    rows = con.execute(select(leases).where(leases.c.expires_at.is_not(None))).mappings()
+    return next((str(row["holder"]) for row in rows if not is_dead(row["process"])), None)
+
+
 def is_of_this_boot(process: str) -> bool:
     """Say whether that process is of this machine since it was started last: then both read one clock."""
     boot = process.split("|")[1:2]

@@ -40,7 +40,7 @@ from pipelines import journal_crash as crash
 from pipelines.journal_chain import Head, Verdict, Writing
 from pipelines.journal_chain import dumps as dumps
 from pipelines.journal_cipher import SETTING, Cipher, WrongKey, place
-from pipelines.journal_tables import AUDIT_HEAD, REVISION, SEALED, audit, meta
+from pipelines.journal_tables import AUDIT_HEAD, REVISION, SEALED, audit, leases, meta
 from reconcile.errors import (
     FixSettings,
     JournalBusy,
@@ -207,7 +207,13 @@ class Store:
 
     def _engine(self) -> Engine:
         if not self._is_sqlite:
-            return create_engine(self._url)
+            try:
+                return create_engine(self._url)
+            except ModuleNotFoundError as error:
+                raise FixSettings(
+                    f"journal.url: found {self._url.drivername}, whose driver {error.name} is not installed. "
+                    f"Install it (`pip install {error.name}`), or leave journal.url empty for SQLite."
+                ) from None
         engine = create_engine(self._url, connect_args={"timeout": BUSY_MS / 1000})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -229,7 +235,7 @@ class Store:
         cause = getattr(error, "orig", error)
         said = str(cause).lower()
         if "locked" in said or "busy" in said:
-            return JournalBusy(at=self.at)
+            return JournalBusy(at=self.at, holders=self._holders())
         if any(
             words in said
             for words in (
@@ -265,6 +271,15 @@ class Store:
                 "Check journal.url, and that the database runs."
             )
         return error
+
+    def _holders(self) -> list[str]:
+        """Give who holds a lease; readers of SQLite are let in while somebody writes."""
+        try:
+            with self.engine.connect() as con, con.begin():
+                held = select(leases.c.holder).where(leases.c.expires_at.is_not(None))
+                return list(con.execute(held).scalars())
+        except exc.DBAPIError:  # what keeps us out keeps out readers too: then nobody can be named
+            return []
 
     # -- opening
 

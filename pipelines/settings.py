@@ -110,6 +110,13 @@ class Limits(Section):
             raise ValueError("a table of currencies and amounts, as {GBP = 10000}")
         return found
 
+    @field_validator("max_amount")
+    @classmethod
+    def not_below_zero(cls, found: dict[str, Decimal]) -> dict[str, Decimal]:
+        if any(not amount.is_finite() or amount < 0 for amount in found.values()):
+            raise ValueError("amounts of zero or more")
+        return found
+
 
 class Pull(Section):
     overlap_s: int = Field(

@@ -15,7 +15,7 @@ from pipelines.plans import Planned
 from pipelines.runs import pull, settle
 from reconcile import model
 from reconcile.bodies import loads
-from reconcile.errors import FixData, PlanUnusable
+from reconcile.errors import PlanUnusable, UnknownRun
 from reconcile.undo import undo_operations
 
 if TYPE_CHECKING:
@@ -37,17 +37,24 @@ class Wrote:
 
 
 def runs_that_wrote(ctx: Context, limit: int = LISTED) -> list[Wrote]:
-    """Give the newest runs that applied a plan, newest first."""
+    """Give the newest runs that wrote, newest first. state: killed where nobody is at work on it any more."""
+    at_work = ctx.journal.at_work()
     return [
-        Wrote(run.run_id, run.started_at, run.state, str(run.details["plan"]), _by_outcome(run))
-        for run in _applied(ctx)[:limit]
+        Wrote(
+            run.run_id,
+            run.started_at,
+            "killed" if run.state == "running" and not at_work else run.state,
+            str(run.details["plan"]),
+            _by_outcome(run),
+        )
+        for run in _wrote(ctx)[:limit]
     ]
 
 
-def _applied(ctx: Context) -> list[RunRow]:
-    """Give the runs that applied a plan, newest first, of the last LOOKED_THROUGH."""
-    found = ctx.journal.runs(limit=LOOKED_THROUGH, kind="apply")
-    return [run for run in found if run.details.get("plan")]
+def _wrote(ctx: Context) -> list[RunRow]:
+    """Give the runs that applied a plan and sent something, newest first, of the last LOOKED_THROUGH."""
+    found, sent = ctx.journal.runs(limit=LOOKED_THROUGH, kind="apply"), ctx.journal.intents.runs_that_sent()
+    return [run for run in found if run.details.get("plan") and run.run_id in sent]
 
 
 def _by_outcome(run: RunRow) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def _by_outcome(run: RunRow) -> dict[str, Any]:
 def plan_undo(ctx: Context, run: str) -> Planned:
     """Plan how a run is taken back, on a fresh snapshot; what can't be is in its rejects (stage undo).
 
-    run: its id, or the beginning of it. Raises FixData where no run that wrote fits, PlanUnusable where the
+    run: its id, or the beginning of it. Raises UnknownRun where no run that wrote fits, PlanUnusable where the
     files of its plan are gone, or are not as they were sealed.
     """
     wanted = _run(ctx, run)
@@ -96,10 +103,10 @@ def _latest(ctx: Context, done: pl.DataFrame) -> frozenset[str]:
 
 
 def _run(ctx: Context, run: str) -> RunRow:
-    found = [row for row in _applied(ctx) if row.run_id.startswith(run)]
+    found = [row for row in _wrote(ctx) if row.run_id.startswith(run)]
     if len(found) != 1 or not run:
         what = f"{len(found)} runs begin with {run!r}" if found else f"no run that wrote begins with {run!r}"
-        raise FixData(f"undo: {what}. `reconcile undo` lists them.")
+        raise UnknownRun(f"undo: {what}. `reconcile undo` lists them.")
     return found[0]
 
 

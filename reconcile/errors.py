@@ -16,6 +16,7 @@ data or the body of a reply.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 
@@ -58,8 +59,11 @@ class Incident(ReconcileError):
 class JournalBusy(RetryLater):
     """Another process writes to the journal for longer than we wait."""
 
-    def __init__(self, *, at: str) -> None:
-        super().__init__(f"{at}: another process holds the journal. Nothing was written; run it again.")
+    def __init__(self, *, at: str, holders: Sequence[str] = ()) -> None:
+        at_work = f" At work: {', '.join(holders)}; if it is halted, wake or end it." if holders else ""
+        super().__init__(
+            f"{at}: another process holds the journal. Nothing was written; run it again.{at_work}"
+        )
 
 
 class LeaseLost(Incident):
@@ -255,6 +259,10 @@ class PlanUnusable(NeedsApproval):
 
 class UnknownPlan(FixSettings):
     """No plan, or more than one, has the hash that was given."""
+
+
+class UnknownRun(FixSettings):
+    """No run that wrote, or more than one, has the id that was given."""
 
 
 class BeyondLimits(NeedsApproval):

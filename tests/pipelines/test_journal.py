@@ -16,6 +16,7 @@ from push_scene import account_id, contact_id, links_of, move_of
 
 from pipelines.journal import Journal
 from pipelines.journal_cipher import Cipher, WrongKey
+from pipelines.journal_lease import this_process
 from pipelines.journal_tables import REVISION, SEALED, schema
 from reconcile.errors import (
     FixSettings,
@@ -144,6 +145,26 @@ def test_a_journal_that_another_process_holds_is_busy(journal: Journal, url: str
     monkeypatch.setattr(store, "BUSY_MS", 50)
     with Journal(url, KEY) as other, journal.write(), pytest.raises(JournalBusy), other.write():
         pass
+    # Who is at work is named: perhaps it only wants waking.
+    with Journal(url, KEY) as other, journal.lease("demo", "ann@desk process 7", 60), journal.write():
+        with pytest.raises(JournalBusy, match="At work: ann@desk process 7"), other.write():
+            pass
+
+
+def test_a_database_whose_driver_is_not_installed_is_told() -> None:
+    with pytest.raises(FixSettings, match="driver pg8000 is not installed"):
+        Journal("postgresql+pg8000://ann@127.0.0.1/journal")
+
+
+def test_a_lease_whose_holder_is_gone_is_nobodys_work(journal: Journal) -> None:
+    assert journal.at_work() is None
+    with journal.lease("demo", "ann@desk process 7", 60):
+        assert journal.at_work() == "ann@desk process 7"
+        gone = this_process().rpartition("|")[0] + "|0"  # this number belongs to another process by now
+        with journal.write() as con:
+            con.exec_driver_sql("update leases set process = ?", (gone,))
+        assert journal.at_work() is None
+    assert journal.at_work() is None
 
 
 def test_a_full_disk_stops_before_anything_is_sent(journal: Journal) -> None:

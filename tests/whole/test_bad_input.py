@@ -187,6 +187,16 @@ def test_an_unknown_setting_is_named_with_its_line_and_the_nearest(pair: Pair) -
     refused(pair.command("plan", "--json"), code=2, error="FixSettings", holds="reconcile init")
 
 
+def test_limits_and_folders_that_make_no_sense_are_named(pair: Pair) -> None:
+    good = pair.settings.read_text()
+    pair.settings.write_text(good.replace("[limits]\n", "[limits]\nmax_amount = {GBP = -5}\n"))
+    assert "zero or more" in refused(pair.command("plan", "--json"), code=2, error="WrongSetting")
+    (pair.folder / "notes.txt").write_text("not a folder")
+    pair.settings.write_text(good.replace('data_dir = "data"', 'data_dir = "notes.txt"'))
+    refused(pair.command("plan", "--json"), code=2, error="FixSettings", holds="pair.data_dir")
+    assert (pair.folder / "notes.txt").read_text() == "not a folder"
+
+
 # --- Replies that are none ----------------------------------------------------------------------------
 
 

@@ -185,7 +185,26 @@ def test_the_command_lists_plans_and_refuses(pair: Pair) -> None:
     said: Said = pair.command("undo", listed[0]["run_id"][:10])
     assert said.code == 3 and "put back" in said.out
     wrong = pair.command("undo", "zzz")
-    assert wrong.code in (1, 2) and "no run that wrote" in wrong.err
+    assert wrong.code == 2 and "no run that wrote" in wrong.err
+
+
+def test_only_runs_that_wrote_are_listed_and_a_killed_one_as_killed(pair: Pair) -> None:
+    account, _ = pair.linked()[0]
+    pair.in_salesforce.change(account["Id"], Phone="020 7946 0999")
+    before = pair.command("undo", "--json").json()
+    planned = pair.plan()
+    with pair.opened() as ctx, ctx.leased(), ctx.run("apply", plan=planned.hash):
+        pass  # it was stopped before its first write
+    assert pair.command("undo", "--json").json() == before
+    planned = pair.plan()
+    pair.apply(planned)
+    with pair.opened(offline=True) as ctx, ctx.journal.write() as con:
+        con.exec_driver_sql(
+            "update runs set state = 'running', ended_at = null where run_id = ?", (last_run(pair),)
+        )
+    assert pair.command("undo", "--json").json()[0]["state"] == "killed"
+    with pair.opened(offline=True) as ctx, ctx.leased():
+        assert undo.runs_that_wrote(ctx)[0].state == "running"
 
 
 @pytest.mark.parametrize(("status", "ends"), [("DRAFT", "DELETED"), ("AUTHORISED", "VOIDED")])
