@@ -146,9 +146,10 @@ def test_a_journal_that_another_process_holds_is_busy(journal: Journal, url: str
     with Journal(url, KEY) as other, journal.write(), pytest.raises(JournalBusy), other.write():
         pass
     # Who is at work is named: perhaps it only wants waking.
-    with Journal(url, KEY) as other, journal.lease("demo", "ann@desk process 7", 60), journal.write():
-        with pytest.raises(JournalBusy, match="At work: ann@desk process 7"), other.write():
-            pass
+    at_work = pytest.raises(JournalBusy, match="At work: ann@desk process 7")
+    lease = journal.lease("demo", "ann@desk process 7", 60)
+    with Journal(url, KEY) as other, lease, journal.write(), at_work, other.write():
+        pass
 
 
 def test_a_database_whose_driver_is_not_installed_is_told() -> None:
