@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import httpx
 
 from pipelines.governor import Breaker, Governor, read_salesforce, read_xero, utc_now
-from pipelines.salesforce.client import SalesforceClient, full_id
+from pipelines.salesforce.client import ASKS_AT, SalesforceClient, full_id
 from pipelines.settings import Settings
 from pipelines.shared import Shared, in_folder, state_folder
 from pipelines.tokens import Tokens, fingerprint
@@ -117,6 +117,7 @@ def open_clients(
             governors[side],
             timeout_s=settings.limits.timeout_s,
             pair=settings.pair.name,
+            asks_at=ASKS_AT if side == "salesforce" else None,
             **_instead_of_sockets(transports, side),
         )
         for side in SIDES

@@ -200,7 +200,7 @@ class Governor:
                     raise
                 if tries + 1 >= min(most, self.retries + 1):
                     raise
-                self._pause(self._backoff_s(tries))
+                self.pause(self._backoff_s(tries))
             except BaseException:
                 self._end(ticket, failed=None)
                 raise
@@ -216,7 +216,7 @@ class Governor:
                     told_s = reading.retry_after_s or 0.0
                     if told_s > LONGEST_WAIT_S:
                         return response
-                    self._pause(max(told_s, self._backoff_s(tries)))
+                    self.pause(max(told_s, self._backoff_s(tries)))
             tries += 1
 
     @contextmanager
@@ -257,7 +257,7 @@ class Governor:
                     return found
                 back()
                 wait_s = found
-            self._pause(wait_s)
+            self.pause(wait_s)
 
     def _asked(self, back: Release, *, counts: bool) -> Ticket | float:
         """Give a ticket, or the seconds to wait. Raises RateLimited, CircuitOpen."""
@@ -429,12 +429,13 @@ class Governor:
         told_s = reading.retry_after_s
         if reading.refused == "day" or tries >= self.retries or (told_s or 0) > LONGEST_WAIT_S:
             raise RateLimited(side=self.side, limit=str(reading.refused), retry_after_s=told_s)
-        self._pause(told_s or self._backoff_s(tries))
+        self.pause(told_s or self._backoff_s(tries))
 
     def _backoff_s(self, tries: int) -> float:
         return min(FIRST_BACKOFF_S * 2**tries, LONGEST_BACKOFF_S) * (0.5 + self._jitter() / 2)
 
-    def _pause(self, wait_s: float) -> None:
+    def pause(self, wait_s: float) -> None:
+        """Wait, by the clock of this governor; also for what the vendor works on."""
         self.waited_s += wait_s
         self._sleep(wait_s)
 

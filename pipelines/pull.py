@@ -12,6 +12,7 @@ from pipelines import quiet as quiet  # before dlt
 from pipelines.clients import Clients
 from pipelines.extract import Extract
 from pipelines.failpoint import point
+from pipelines.salesforce.bulk import Bulk
 from pipelines.salesforce.client import RefusedQuery
 from pipelines.salesforce.source import OBJECTS
 from pipelines.salesforce.source import pull_object as pull_salesforce
@@ -209,6 +210,7 @@ def _extract(
         missing = warehouse.known_ids(extract) - extract.ids if lasts else ()
         return with_unlisted(clients.xero, extract, missing)
     known = warehouse.types(side, object_name)
+    bulk = Bulk(settings.pull.bulk_from_rows, warehouse.path.parent)
     try:
         return pull_salesforce(
             clients.salesforce,
@@ -218,13 +220,20 @@ def _extract(
             needed=wanted,
             known=known,
             accept_types=accept,
+            bulk=bulk,
         )
     except RefusedQuery:
         if since is None:
             raise
         # A field that the last sweep read is gone or hidden: only a sweep learns what is there now.
         return pull_salesforce(
-            clients.salesforce, object_name, since=None, needed=wanted, known=known, accept_types=accept
+            clients.salesforce,
+            object_name,
+            since=None,
+            needed=wanted,
+            known=known,
+            accept_types=accept,
+            bulk=bulk,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -77,13 +78,15 @@ class Wire:
         write_lease: Callable[[], None] | None = None,
         transport: httpx.BaseTransport | None = None,
         largest_reply: int = LARGEST_REPLY,
+        asks_at: re.Pattern[str] | None = None,
     ) -> None:
+        """asks_at: the paths at which a POST only asks and changes no record; null: there are none."""
         self.side, self.governor, self.pair = side, governor, pair
         self.calls, self.bytes_in, self.bytes_out = 0, 0, 0
         self.skew_s: float | None = None  # the vendor's clock less ours, at the last reply; null before it
         self._origins = {_origin(httpx.URL(url)) for url in base_urls}
         self._lease, self._last_moment = write_lease, _nothing
-        self._largest_reply = largest_reply
+        self._largest_reply, self._asks_at = largest_reply, asks_at
         self._counting = threading.Lock()
         self._client = httpx.Client(
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
@@ -117,10 +120,11 @@ class Wire:
     def send(self, request: httpx.Request, *, write: bool = False, login: bool = False) -> httpx.Response:
         """Send it, and give the whole reply.
 
-        A GET is a read: it is repeated where that helps. All else is a write, or a login that says so.
+        A GET is a read, and so is a POST that only asks: they are repeated where that helps. All else is a
+        write, or a login that says so.
         Raises ReadOnly, RateLimited, Unreachable, OutcomeUnknown (writes only), UnexpectedReply (too large).
         """
-        writes = write or (request.method not in READS and not login)
+        writes = write or not (login or self._reads(request))
         if _origin(request.url) not in self._origins:
             raise Incident(
                 f"{self.side}: a request to {request.url.host} was stopped: no host of the pair. "
@@ -130,6 +134,14 @@ class Wire:
 
     def close(self) -> None:
         self._client.close()
+
+    def _reads(self, request: httpx.Request) -> bool:
+        if request.method in READS:
+            return True
+        # The path as it is sent: what is escaped in it is not unfolded first.
+        path = request.url.raw_path.decode("ascii")
+        asks = self._asks_at is not None and self._asks_at.fullmatch(path) is not None
+        return request.method == "POST" and asks
 
     def _once(self, request: httpx.Request, writes: bool) -> httpx.Response:
         if writes:

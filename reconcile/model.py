@@ -253,6 +253,353 @@ INVOICES: Final[Schema] = {
     "total": pl.Decimal(38, 4),
 }
 
+# Whose money: what customers owe (invoices), or what is owed to suppliers (bills).
+OWED: Final = pl.Enum(["receivable", "payable"])
+# What a movement is: money for an invoice; a part of a credit that was allocated to one; or a credit paid back.
+MOVEMENT: Final = pl.Enum(["payment", "credit_note", "overpayment", "prepayment", "refund"])
+
+# One row a movement that settles an invoice or bill, or pays back a credit. Amounts carry their currency.
+SETTLEMENTS: Final[Schema] = {
+    "settlement_id": pl.String,  # PaymentID or AllocationID; without one "<id of the credit>:<place in it>"
+    "kind": MOVEMENT,
+    "invoice_id": pl.String,  # null for a refund
+    "source_id": pl.String,  # the credit that it is taken from; of a payment its batch, null: it has none
+    "date": pl.Date,
+    "amount": pl.Decimal(38, 4),
+    "currency": pl.String,
+    "status": pl.String,  # AUTHORISED counts; DELETED and VOIDED (its credit is) count nothing
+    "reference": pl.String,
+    "currency_rate": pl.Decimal(38, 16),  # units of `currency` for one of the organisation's own
+    "modified_at": UTC,  # of the payment, or of the credit that holds the allocation
+}
+
+# One row a credit note, overpayment or prepayment.
+CREDITS: Final[Schema] = {
+    "credit_id": pl.String,
+    "source": pl.String,  # credit_note, overpayment, prepayment
+    "kind": OWED,
+    "number": pl.String,
+    "reference": pl.String,
+    "contact_id": pl.String,
+    "status": pl.String,
+    "date": pl.Date,
+    "currency": pl.String,
+    "currency_rate": pl.Decimal(38, 16),
+    "total": pl.Decimal(38, 4),
+    "allocated": pl.Decimal(38, 4),
+    "refunded": pl.Decimal(38, 4),
+    "remaining": pl.Decimal(38, 4),  # 0 unless AUTHORISED or PAID
+    "reason": pl.String,  # where Xero's own RemainingCredit is another; null: it agrees
+    "modified_at": UTC,
+}
+
+# One row an invoice or bill, and what became of it.
+SETTLED: Final[Schema] = {
+    "invoice_id": pl.String,
+    "kind": OWED,
+    "number": pl.String,
+    "reference": pl.String,
+    "contact_id": pl.String,
+    "status": pl.String,  # Xero's own; DELETED too where it is gone from a whole list
+    "date": pl.Date,
+    "due_on": pl.Date,
+    "paid_on": pl.Date,  # Xero's FullyPaidOnDate; null: not paid in full
+    "currency": pl.String,
+    "currency_rate": pl.Decimal(38, 16),
+    "subtotal": pl.Decimal(38, 4),
+    "total_tax": pl.Decimal(38, 4),
+    "total": pl.Decimal(38, 4),
+    "paid": pl.Decimal(38, 4),  # by payments that stand
+    "credited": pl.Decimal(38, 4),  # by allocations that stand
+    "due": pl.Decimal(38, 4),  # the rest; 0 of what is VOIDED or DELETED
+    "overdue": pl.Decimal(38, 4),  # all of due, or 0
+    "days_overdue": pl.Int64,  # 0: not overdue
+    "last_payment_on": pl.Date,
+    "reason": pl.String,  # where Xero's own sums disagree with the movements; null: they agree
+    "modified_at": UTC,
+}
+
+# One row a contact, kind and currency.
+BALANCES: Final[Schema] = {
+    "contact_id": pl.String,
+    "kind": OWED,
+    "currency": pl.String,
+    "outstanding": pl.Decimal(38, 4),  # due of what is approved; credit is not taken off
+    "overdue": pl.Decimal(38, 4),
+    "credit": pl.Decimal(38, 4),  # what is left of credit notes, overpayments and prepayments
+    "invoices_open": pl.Int64,
+    "last_payment_on": pl.Date,  # null: nothing was ever paid
+    "last_payment": pl.Decimal(38, 4),  # all of that day
+}
+
+# The same of the contacts that are linked to an Account.
+ACCOUNT_BALANCES: Final[Schema] = {
+    "account_id": pl.String,
+    **{name: kind for name, kind in BALANCES.items() if name != "contact_id"},
+}
+
+# One row a source (an opportunity) that has an invoice: what the invoice should say now.
+SOURCE_STATE: Final[Schema] = {
+    "document_id": pl.String,  # the opportunity
+    "link_id": pl.String,
+    "invoice_id": pl.String,  # in lower case, as everywhere
+    "won": pl.Boolean,
+    "gone": pl.Boolean,
+    "in_scope": pl.Boolean,
+    "due_by_date": pl.Boolean,  # on or after the cut-over; null where it has no date
+    "contact_id": pl.String,  # who it is to be made out to; null: not known, and nothing can be made of it
+    # Of these five null means that the source says nothing, and the invoice keeps its own.
+    "currency": pl.String,
+    "date": pl.Date,
+    "due": pl.Date,
+    "reference": pl.String,
+    "line_amounts": pl.String,  # Exclusive, Inclusive, NoTax
+    "subtotal": pl.Decimal(38, 4),  # null: Xero's tax decides it
+    "total": pl.Decimal(38, 4),
+    "reason": pl.String,  # why no invoice can be made of it; null: one can
+    "base": pl.String,  # what it said at the last agreement, as `agreed_values` gives it; null: not known
+}
+
+# One row an invoice that has a source: what it says now.
+INVOICE_STATE: Final[Schema] = {
+    "invoice_id": pl.String,
+    "number": pl.String,
+    "status": pl.String,  # as Xero spells it
+    "contact_id": pl.String,
+    "currency": pl.String,
+    "date": pl.Date,
+    "due": pl.Date,
+    "reference": pl.String,
+    "line_amounts": pl.String,
+    "subtotal": pl.Decimal(38, 4),
+    "total": pl.Decimal(38, 4),
+    "paid": pl.Decimal(38, 4),
+    "credited": pl.Decimal(38, 4),
+    "revision": pl.Int64,  # of its number: 1 for the first invoice of its source
+    "base": pl.String,  # as of SOURCE_STATE
+}
+
+# The lines of those invoices. The lines of sources are DOCUMENT_LINES.
+INVOICE_LINES: Final[Schema] = {
+    "invoice_id": pl.String,
+    "line_item_id": pl.String,
+    "position": pl.Int64,  # from 1
+    "description": pl.String,
+    "quantity": pl.Decimal(38, 16),  # null, and the price too: a line of text
+    "unit_price": pl.Decimal(38, 16),
+    "discount": pl.Decimal(38, 16),  # percent; null: none
+    "discount_amount": pl.Decimal(38, 16),  # what a person may have set instead of a percentage
+    "account": pl.String,
+    "tax": pl.String,
+    "item": pl.String,
+    "tax_amount": pl.Decimal(38, 4),
+    "tracking": pl.String,  # JSON, as Xero shows it
+}
+
+LINE_LINKS: Final[Schema] = {
+    "document_id": pl.String,
+    "line_id": pl.String,
+    "line_item_id": pl.String,
+}
+
+# Which line of a source is which line of its invoice. One of the two ids may be null: new, or to be removed.
+PAIRED_LINES: Final[Schema] = {
+    "document_id": pl.String,
+    "line_id": pl.String,
+    "line_item_id": pl.String,
+    "rule": pl.String,  # known, place, content, text, share: what joined them; new, removed, foreign: nothing did
+}
+
+# What becomes of each invoice whose source changed, or that changed itself. One row a source.
+MOVES: Final[Schema] = {
+    "document_id": pl.String,
+    "link_id": pl.String,
+    "invoice_id": pl.String,
+    "move": pl.Enum(("keep", "change", "withdraw", "credit", "remake", "tell", "refuse")),
+    "call": pl.Enum(("none", "update", "delete", "void", "credit", "remake")),
+    "needs": pl.Enum(("nothing", "approval", "mending")),  # mending: a person must change something first
+    "reason": pl.String,  # one sentence for a person
+    "rule": pl.String,  # the cell of the table, "state x change", and what made it ask or stop
+    "before": pl.String,  # JSON, canonical: what the invoice says; null where all is kept
+    "after": pl.String,  # likewise, what it would say; of a credit its amount, of a remake its revision
+}
+
+# A rate as its source states it, and the days on which it holds.
+RATES: Final[Schema] = {
+    "source": pl.String,  # salesforce, table, or the name of a service
+    "from_currency": pl.String,
+    "to_currency": pl.String,
+    "starts_on": pl.Date,  # 0001-01-01: ever
+    "ends_on": pl.Date,  # exclusive; null: open
+    "rate": pl.Decimal(38, 16),  # units of to_currency for one of from_currency
+}
+
+# The rate of a document, in the direction of Xero's CurrencyRate.
+DOCUMENT_RATES: Final[Schema] = {
+    "record_id": pl.String,
+    "currency": pl.String,
+    "base_currency": pl.String,  # the organisation's
+    "date": pl.Date,
+    "source": pl.String,  # null: its currency is the organisation's, or there is no rate
+    "rate": pl.Decimal(38, 6),  # as Xero keeps it; null: none is sent
+    "exact": pl.Decimal(38, 16),  # units of currency for one of base_currency, before it was rounded
+    "rounding": pl.Decimal(38, 16),  # rate less exact
+    "evidence": pl.String,  # the rates that it was crossed from
+    "reason": pl.String,  # why it can't be sent; null: it can, or Xero takes its own
+}
+
+# A document that was put into the organisation's currency, and what rounding did.
+CONVERSIONS: Final[Schema] = {
+    "record_id": pl.String,
+    "from_currency": pl.String,
+    "to_currency": pl.String,
+    "rate": pl.Decimal(38, 16),  # units of from_currency for one of to_currency
+    "evidence": pl.String,
+    "amount": pl.Decimal(38, 4),  # its lines together, in from_currency (with tax where prices hold it)
+    "exact_amount": pl.Decimal(38, 16),  # that, divided by the rate
+    "converted": pl.Decimal(38, 4),  # its lines together, in to_currency
+    "difference": pl.Decimal(38, 16),  # converted less exact_amount: at most half a minor unit
+    "total_difference": pl.Decimal(
+        38, 16
+    ),  # likewise of totals with tax, rounded by line; null: tax is Xero's
+    "largest_move": pl.Decimal(38, 16),  # of one line's amount from its exact one: at most a minor unit
+}
+
+CURRENCIES_ASKED: Final[Schema] = {
+    "currency": pl.String,  # the organisation lacks it
+    "document_count": pl.Int64,  # that wait for it
+}
+
+# What both books hold: one row a side, document and line. Of a credit, quantity and amounts are negative.
+BOOKED: Final[Schema] = {
+    "side": SIDE,
+    "document_key": pl.String,  # the same on both sides where linked; else the side's own id
+    "linked": pl.Boolean,
+    # Likewise. Null: the document itself, with what its total has beyond its lines (as a rule 0); by this row
+    # a document without lines is known, too.
+    "line_key": pl.String,
+    "currency": pl.String,
+    "date": pl.Date,
+    "status": pl.String,
+    "account": pl.String,
+    "tax": pl.String,
+    "rate": pl.Decimal(38, 16),  # of that tax, in percent
+    "quantity": pl.Decimal(38, 16),
+    "unit_price": pl.Decimal(38, 16),
+    "discount": pl.Decimal(38, 16),  # percent; null: none
+    "currency_rate": pl.Decimal(38, 16),  # units of the document's currency for one of the base currency
+    "inclusive": pl.Boolean,  # unit prices hold the tax
+    "amount": pl.Decimal(38, 4),  # without tax; never null
+    "tax_amount": pl.Decimal(38, 4),  # never null
+}
+
+# Why two books differ, in the order in which a difference is taken apart: each cause is worth what it moves
+# once those before it are taken into account. With each stands the rule by which it is recognised.
+CAUSES: Final = {
+    "missing_document": "Salesforce alone has the document",
+    "extra_document": "Xero alone has the document",
+    "missing_line": "both have the document, Salesforce alone has the line",
+    "extra_line": "both have the document, Xero alone has the line",
+    "currency": "the document stands in another currency",
+    "timing": "the document stands in another month",
+    "status": "the document stands under another status",
+    "account": "the line stands under another account",
+    "currency_rate": "the document was booked at another rate into the base currency",
+    "price_or_quantity": "quantity or unit price differ; a discount that differs too may be in the price",
+    "discount": "quantity and unit price agree, the discount differs",
+    "tax_inclusion": "prices hold the tax on one side alone, and the amount differs with it",
+    "tax_code": "the line has another tax code; the rate that comes with it is part of this",
+    "tax_rate": "under the same tax code the rate differs, and with it the tax",
+    "rounding_line": "both reckon from the same, and one rounds the line in another known way",
+    "rounding_document": "both reckon from the same, and one rounds the sum once, the other each line",
+    "unexplained": "none of these: the amounts differ, and what they are reckoned from does not say why",
+}
+CAUSE: Final = pl.Enum(list(CAUSES))
+MEASURES: Final = ("net", "tax")
+MEASURE: Final = pl.Enum(MEASURES)
+
+# What differs between both books, by cause: one row a difference and group that it touches. What moved from
+# one group to another is minus here and plus there, under one difference_id.
+DIFFERENCES: Final[Schema] = {
+    "difference_id": pl.String,
+    "cause": CAUSE,
+    "document_key": pl.String,
+    "line_key": pl.String,  # null: the document as a whole
+    "currency": pl.String,
+    "month": pl.Date,  # its first day
+    "status": pl.String,
+    "account": pl.String,
+    "net": pl.Decimal(38, 4),  # Xero minus Salesforce
+    "tax": pl.Decimal(38, 4),
+    "evidence": pl.String,  # in words; no personal value
+}
+
+# One row a group and measure. difference = explained + unexplained + residual.
+TOTALS: Final[Schema] = {
+    "currency": pl.String,
+    "month": pl.Date,
+    "status": pl.String,
+    "account": pl.String,
+    "measure": MEASURE,
+    "salesforce": pl.Decimal(38, 4),
+    "xero": pl.Decimal(38, 4),
+    "difference": pl.Decimal(38, 4),  # Xero minus Salesforce
+    "explained": pl.Decimal(38, 4),  # by differences of a known cause
+    "unexplained": pl.Decimal(38, 4),  # by those of the cause unexplained
+    "residual": pl.Decimal(38, 4),  # what no difference tells: not 0 is an alarm
+}
+
+# One line of the ledger's past sales that somebody approved: what codes are inferred from.
+HISTORY: Final[Schema] = {
+    "line_id": pl.String,
+    "document_id": pl.String,  # InvoiceID
+    "date": pl.Date,
+    "contact_id": pl.String,
+    "item": pl.String,  # ItemCode, as it is today; null: a line without an item
+    "family": pl.String,  # of the CRM's product with that code
+    "region": pl.String,  # of the contact
+    "account": pl.String,
+    "tax": pl.String,  # TaxType
+}
+
+# One line that needs its codes; rules may read more columns.
+WANTED: Final[Schema] = {
+    "line_id": pl.String,
+    "date": pl.Date,  # of its document
+    "contact_id": pl.String,  # null: the contact is still to be made
+    "item": pl.String,
+    "family": pl.String,
+    "region": pl.String,
+}
+
+# What decided a line's codes: a rule, past bookings, the mapping's default; or nothing: a person is asked.
+CODED_BY: Final = pl.Enum(["rule", "inferred", "default", "asked"])
+
+# One row a line of WANTED, with its codes.
+CODED: Final[Schema] = {
+    "line_id": pl.String,
+    "account": pl.String,  # null: not known
+    "tax": pl.String,  # null: the account's own
+    "how": CODED_BY,
+    "by": pl.String,  # the places of the rules that fired; or the level of past bookings that decided, or was looked at
+    "support": pl.Int64,  # past lines of that level; null where none were asked for
+    "agreement": pl.Float64,  # share of them with the code that most of them have, 0 to 1
+    "evidence": pl.String,  # JSON: level -> how many past lines had which code; no personal value
+    "draft": pl.Boolean,  # its document may only be made as a DRAFT
+    "reason": pl.String,  # why it is stopped or asked; null: it may go
+}
+
+# A field of Salesforce that does not show what it should: desired against actual value, without a base.
+PROJECTIONS: Final[Schema] = {
+    "object": pl.String,
+    "key": pl.String,  # an InvoiceID or settlement_id; of Salesforce's own objects the record's id
+    "record_id": pl.String,  # null: the record has to be made
+    "field": pl.String,
+    "before": pl.String,  # null: blank. Amounts are 40.00, days 2026-11-30, times 2026-11-30T12:00:00.000Z
+    "after": pl.String,
+    "awaits": pl.String,  # of a lookup: the key of the Xero_Invoice__c that has to be made first
+}
+
 # What was agreed without a write: the base moves when the plan is sealed.
 BASE_MOVES: Final[Schema] = {
     "link_id": pl.String,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipelines.salesforce.adapter import Reader
 
 MOST_PAGES: Final = 1_000_000
+# Where a POST makes a query job of Bulk API 2.0: it reads, and changes no record.
+ASKS_AT: Final = re.compile(r"/services/data/v\d{2,3}\.0/jobs/query", re.ASCII)
 
 
 class SalesforceClient:
@@ -103,12 +105,12 @@ class SalesforceClient:
             raise unexpected(SIDE, "/services/data", reply.content, "a list of versions")
         return [str(entry.get("version")) for entry in found if isinstance(entry, dict)]
 
-    def send(self, method: str, path: str, body: bytes | None) -> Reply:
-        """Send exactly these bytes to a path below /services/data/vXX.X/, for the writer to judge.
+    def send(self, method: str, path: str, body: bytes | None, *, accept: str = "application/json") -> Reply:
+        """Send exactly these bytes to a path below /services/data/vXX.X/, for the caller to judge.
 
         Raises ReadOnly, RateLimited, NotConnected, OutcomeUnknown, LoginRefused.
         """
-        own = {"Content-Type": "application/json"}
+        own = {"Content-Type": "application/json", "Accept": accept}
         reply = self._authorised(method, self.root + path, headers=own, content=body)
         return Reply(reply.status_code, reply.headers, reply.content, SIDE)
 
@@ -145,7 +147,7 @@ class SalesforceClient:
         rejected = None
         for _ in range(2):
             token, instance = self.auth.session(rejected=rejected)
-            own = {**(headers or {}), "Authorization": f"Bearer {token}", "Accept": "application/json"}
+            own = {"Accept": "application/json", **(headers or {}), "Authorization": f"Bearer {token}"}
             request = httpx.Request(method, instance + target, headers=own, content=content)
             reply = self.wire.send(request)
             if reply.status_code != 401:

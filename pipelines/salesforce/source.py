@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.extract import TRIES, Collected, Extract, collect
+from pipelines.extract import TRIES, Extract, collect
+from pipelines.salesforce.bulk import Bulk, Spill, job_pages
 from pipelines.salesforce.client import LostPlace, SalesforceClient, stamp
-from pipelines.wire import Row
+from pipelines.wire import Page, Row
 from reconcile.errors import MissingRight, SnapshotRefused, TypeChanged, UnexpectedReply
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 OBJECTS: Final = ("Account", "Contact")
 NEEDED: Final = ("Id", "IsDeleted", "MasterRecordId", "SystemModstamp", "LastModifiedById")
@@ -23,6 +26,7 @@ MERGED: Final = frozenset(OBJECTS)  # only these can be merged, and tell into wh
 LEFT_OUT: Final = frozenset({"address", "location", "base64", "complexvalue", "anyType", "json"})
 LONG_TEXT: Final = 255  # characters; two custom long texts in a query cut its pages to 200 rows
 LONGEST_QUERY: Final = 12_000  # bytes once encoded; an address above 16,384 is refused (414)
+LATE: Final = timedelta(minutes=15)  # a row may be seen up to ten minutes after its SystemModstamp
 
 # Not part of what a record is: `attributes` names the API version; the two dates move when somebody looks.
 VOLATILE: Final = frozenset({"attributes", "LastViewedDate", "LastReferencedDate"})
@@ -46,28 +50,32 @@ def pull_object(
     needed: frozenset[str] = frozenset(),
     known: Mapping[str, str] | None = None,
     accept_types: bool = False,
+    bulk: Bulk | None = None,
 ) -> Extract:
-    """Pull an object through queryAll; all of it where `since` is null.
+    """Pull an object, deleted rows too; all of it where `since` is null.
 
     read: the fields of the last sweep, for a delta; a sweep asks describe. needed: fields that the mapping
     reads, and that are read even if long. known: field -> type of the last sweep; a changed type is refused
-    unless accept_types.
-    Raises TypeChanged, SnapshotRefused, RefusedQuery (a field of `read` is gone), and as the client does.
+    unless accept_types. bulk: from which size on a sweep goes by Bulk API; null: never. The rows are the same
+    either way, and so are their hashes.
+    Raises TypeChanged, SnapshotRefused, RefusedQuery (a field of `read` is gone), and as the client and
+    `bulk.job_pages` do.
     """
     schema = _schema(client, object_name, needed) if since is None else None
     if schema is not None and known and not accept_types:
         _refuse_changed_types(object_name, schema.fields, known)
     chosen = tuple(schema.read) if schema else tuple(read)
-    collected = _complete(client, object_name, chosen, since)
-    if collected.complete_as_of is None:
-        raise UnexpectedReply(side="salesforce", at=object_name, found="no page", expected="at least one")
+    if schema is None:
+        found = _complete(object_name, lambda: _changed(client, object_name, chosen, since))
+    else:
+        found = _complete(object_name, lambda: _all(client, object_name, schema, bulk))
     return Extract(
         side="salesforce",
         object_name=object_name,
         whole=since is None,
-        rows=collected.table(),
-        ids=frozenset(collected.place),
-        complete_as_of=collected.complete_as_of,
+        rows=found.rows,
+        ids=found.ids,
+        complete_as_of=found.complete_as_of,
         fields=schema.fields if schema else None,
         observed=frozenset(chosen),
         notes=_notes(schema, known, needed) if schema else (),
@@ -76,11 +84,16 @@ def pull_object(
 
 def build_query(object_name: str, fields: Sequence[str], since: datetime | None) -> str:
     """Give the query of a pull. Fields and object are API names: describe gave them, and they are checked."""
+    where = f" where SystemModstamp >= {stamp(since)}" if since else ""
+    return f"{select_all(object_name, fields)}{where} order by SystemModstamp, Id"
+
+
+def select_all(object_name: str, fields: Sequence[str]) -> str:
+    """Give the query of a job: without an order, so that Salesforce may cut the table up and read the parts at once."""
     for name in (object_name, *fields):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,79}", name):
             raise ValueError(f"{name!r} is no API name")
-    where = f" where SystemModstamp >= {stamp(since)}" if since else ""
-    return f"select {', '.join(fields)} from {object_name}{where} order by SystemModstamp, Id"  # noqa: S608
+    return f"select {', '.join(fields)} from {object_name}"  # noqa: S608
 
 
 def choose_fields(fields: Sequence[Mapping[str, Any]], needed: frozenset[str]) -> tuple[list[str], list[str]]:
@@ -171,29 +184,94 @@ def _compounds(fields: pl.DataFrame) -> set[str]:
     return {name for name, kind in fields.select("field", "type").iter_rows() if kind in LEFT_OUT}
 
 
-def _complete(
-    client: SalesforceClient, object_name: str, fields: Sequence[str], since: datetime | None
-) -> Collected:
-    """Read until what was read is provably all: the query's own total, and on a sweep the system's count."""
-    soql = build_query(object_name, fields, since)
-    found, expected = Collected(), 0
+@dataclass(frozen=True)
+class Found:
+    """What one reading brought. expected: how many different rows it should have brought."""
+
+    rows: pa.Table | None
+    ids: frozenset[str]
+    complete_as_of: datetime
+    expected: int
+
+
+def _complete(object_name: str, read: Callable[[], Found]) -> Found:
+    """Read until what was read is provably all. Raises SnapshotRefused, or the LostPlace of the last try."""
+    refused: Exception | None = None
     for _ in range(TRIES):
         try:
-            found = collect(client.query(soql), _read, VOLATILE)
-        except LostPlace:
+            found = read()
+        except LostPlace as lost:
+            refused = lost
             continue
-        if found.total == len(found.place):
-            expected = len(found.place) if since else client.count(object_name)
-            if expected == len(found.place):
-                return found
-        else:
-            expected = found.total or 0
-    raise SnapshotRefused(
-        side="salesforce",
-        object_name=object_name,
-        found=f"{len(found.place)} different rows in {TRIES} reads",
-        expected=f"as many as Salesforce counts ({expected})",
-    )
+        if found.expected == len(found.ids):
+            return found
+        refused = SnapshotRefused(
+            side="salesforce",
+            object_name=object_name,
+            found=f"{len(found.ids)} different rows in {TRIES} reads",
+            expected=f"as many as Salesforce counts ({found.expected})",
+        )
+    assert refused is not None
+    raise refused
+
+
+def _all(client: SalesforceClient, object_name: str, schema: Schema, bulk: Bulk | None) -> Found:
+    """Read the whole object: by query where it is small, else by a job. The system's own count is the proof."""
+    counted = client.count(object_name)
+    if bulk is not None and counted >= bulk.from_rows:
+        return _by_job(client, object_name, schema, bulk)
+    found = _changed(client, object_name, schema.read, None)
+    return found if found.expected != len(found.ids) else replace(found, expected=counted)
+
+
+def _changed(
+    client: SalesforceClient, object_name: str, fields: Sequence[str], since: datetime | None
+) -> Found:
+    """Read by query what changed since, or everything; the query's own total is what is expected."""
+    collected = collect(even_numbers(client.query(build_query(object_name, fields, since))), _read, VOLATILE)
+    if collected.complete_as_of is None:
+        raise UnexpectedReply(side="salesforce", at=object_name, found="no page", expected="at least one")
+    ids = frozenset(collected.place)
+    return Found(collected.table(), ids, collected.complete_as_of, collected.total or 0)
+
+
+def _by_job(client: SalesforceClient, object_name: str, schema: Schema, bulk: Bulk) -> Found:
+    """Read the whole object by a job, then the rows that were made while it ran.
+
+    A job reads for minutes, and parts of the table at different times: a row that is made meanwhile may be in its
+    result or not. What only changed meanwhile comes with the next delta, which begins where the job was made.
+    """
+    kinds = dict(schema.fields.select("field", "type").iter_rows())
+    types = {name: kinds[name] for name in schema.read}
+    spill, began = Spill(bulk.folder), None
+    for page in even_numbers(job_pages(client, select_all(object_name, schema.read), types)):
+        began = page.server_time
+        _lay_down(spill, page)
+    assert began is not None  # even an empty result has a page
+    for page in even_numbers(client.query(build_query(object_name, schema.read, began - LATE))):
+        _lay_down(spill, replace(page, rows=[row for row in page.rows if row.record_id not in spill.ids]))
+    expected = client.count(object_name)
+    return Found(spill.table(), frozenset(spill.ids), began, expected)
+
+
+def _lay_down(spill: Spill, page: Page) -> None:
+    rows = collect([page], _read, VOLATILE).table()
+    if rows is not None:
+        spill.add(rows)
+
+
+def even_numbers(pages: Iterable[Page]) -> Iterator[Page]:
+    """Give the same pages with all numbers of one kind, for their hash: the texts stay as they came.
+
+    A query says 100 where a job says 100.0 (second hand: docs.celigo.com, "Salesforce Bulk API 2.0 Guide", read
+    2026-11-28), and a row that only came another way has not changed.
+    """
+    for page in pages:
+        yield replace(page, rows=[replace(row, body=_even(row.body)) for row in page.rows])
+
+
+def _even(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: Decimal(value) if type(value) is int else value for name, value in body.items()}
 
 
 def _read(row: Row) -> tuple[datetime, bool]:
