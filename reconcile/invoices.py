@@ -628,10 +628,9 @@ def _lines_of(
     found: dict[str, list[dict[str, Any]]] = {record_id: [] for record_id in record_ids}
     for line in lines.filter(pl.col("document_id").is_in(record_ids)).iter_rows(named=True):
         item = products.get(line["product_id"])
-        told = (
-            {} if item is None else {"item": item.code, "item_made_by": item.made_by, "no_item": item.reason}
-        )
-        found[line["document_id"]].append(line | told)
+        if item is not None:
+            line |= {"item": item.code, "item_made_by": item.made_by, "no_item": item.reason}
+        found[line["document_id"]].append(line)
     return found
 
 
