@@ -17,8 +17,20 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 640
 LABELS: Final = 185  # left of the bars; one width, so that pictures below each other line up
-ONE: Final = {"party": "Company", "person": "Person", "document": "Invoice"}
-MANY: Final = {"party": "Companies", "person": "People", "document": "Invoices"}
+ONE: Final = {
+    "party": "Company",
+    "person": "Person",
+    "product": "Product",
+    "price": "Price",
+    "document": "Invoice",
+}
+MANY: Final = {
+    "party": "Companies",
+    "person": "People",
+    "product": "Products",
+    "price": "Prices",
+    "document": "Invoices",
+}
 DIRECTIONS: Final = {
     "salesforce": "Salesforce changed",
     "xero": "Xero changed",

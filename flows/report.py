@@ -242,7 +242,13 @@ def _ages(drift: pl.DataFrame, now: datetime) -> pl.DataFrame:
     )
 
 
-ENTITY_NAMES: Final = {"party": "Companies", "person": "People", "document": "Invoices"}
+ENTITY_NAMES: Final = {
+    "party": "Companies",
+    "person": "People",
+    "product": "Products",
+    "price": "Prices",
+    "document": "Invoices",
+}
 
 
 def _by(frame: pl.DataFrame, *keys: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:

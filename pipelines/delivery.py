@@ -98,6 +98,8 @@ class Delivery:
         request = replace(request, intents=tuple(self._looks.timed(one) for one in request.intents))
         if request.system == "salesforce":
             request = salesforce_writer.guarded(request, self._clients.salesforce.root, self._looks.stamp)
+        else:
+            request = xero_writer.with_whole_groups(request, self._looks.body)
         sent = self._intents.begin(
             request, plan_hash=self._outcomes.plan_hash, run_id=self._run_id, fence=self._lease
         )

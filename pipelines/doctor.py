@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from pipelines.clients import Clients
 from pipelines.governor import Governor
-from pipelines.salesforce.source import LEFT_OUT, MERGED, NEEDED, OBJECTS
+from pipelines.salesforce.source import LEFT_OUT, MERGED, NEEDED, OBJECTS, PRODUCTS
 from pipelines.settings import Settings
 from reconcile.errors import ReconcileError
 
@@ -142,7 +142,8 @@ def _salesforce(
     yield from _guarded("salesforce API version", lambda: _version(settings, client.versions()))
     yield from _guarded("salesforce organisation", lambda: _org(settings, client.org()))
     invoice = mapping.invoice if mapping is not None else None
-    for name in (*OBJECTS, *(invoice.fields("salesforce") if invoice else ())):
+    products = [name for name in PRODUCTS if mapping is not None and name in mapping.fields("salesforce")]
+    for name in (*OBJECTS, *products, *(invoice.fields("salesforce") if invoice else ())):
         yield from _guarded(f"salesforce {name}", lambda name=name: _object(clients, name, fields, mapping))
 
 
@@ -343,7 +344,8 @@ def _scopes(granted: frozenset[str], mapping: FieldMapping | None) -> Finding:
 
 
 def _xero_scopes(mapping: FieldMapping | None, role: Literal["reader", "writer"]) -> tuple[str, ...]:
-    invoices = mapping is not None and mapping.invoice is not None
+    # Items belong to the scope of invoices.
+    invoices = mapping is not None and (mapping.invoice is not None or "product" in mapping.entities)
     if role == "reader":
         return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []))
     return (*XERO_WRITER, *(["accounting.invoices"] if invoices else []))

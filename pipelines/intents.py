@@ -16,7 +16,7 @@ from reconcile.errors import Incident
 if TYPE_CHECKING:
     from reconcile.mapping import Mapping as RecordMapping
 
-PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and this
+PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and this, a price its item's
 SIDES: Final = ("salesforce", "xero")
 
 
@@ -61,6 +61,12 @@ class Operation:
     def makes_link(self) -> bool:
         """A link, a new record, or the first name of a person whom Xero only holds inside a contact."""
         return self.action in ("link", "create") or self.phase == "create"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The operations that must succeed first: that on which it depends, and those whose records it names."""
+        named = re.findall(r'"\$from":"([^"]+)"', self.native_after or "")
+        return (*([self.depends_on] if self.depends_on else []), *named)
 
     @property
     def ends_link(self) -> bool:
@@ -173,6 +179,8 @@ def key_fields(mapping: RecordMapping) -> dict[tuple[str, str], str | None]:
         for name, entity in mapping.entities.items()
         for side in SIDES
     }
+    if (product := mapping.entities.get("product")) is not None:
+        found["product", "xero"] = product.code_unit.xero[0]
     invoice = mapping.invoice
     return found | ({("document", "xero"): invoice.number.key_field} if invoice else {})
 

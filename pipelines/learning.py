@@ -124,7 +124,7 @@ class Learner:
         entity = self._mapping.entities.get(operation.entity)
         if entity is None:
             return
-        sent = pieces(json.loads(operation.native_after or "{}"), entity, operation.system)
+        sent = pieces(loads(operation.native_after or "{}"), entity, operation.system)
         told = sent if body is None else pieces(body, entity, operation.system)
         pairs = {unit.name: (told[unit.name], sent[unit.name]) for unit in entity.units}
         agreed = pairs.keys() if ours else self._looks.same(operation.entity, operation.system, pairs)

@@ -21,6 +21,7 @@ from pipelines.xero.source import complete, ordered_pages
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
 from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
 from reconcile.ids import long_id
+from reconcile.mapped import WHOLE_OF
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.normalise import canonical_values, observed_pieces
 
@@ -158,7 +159,9 @@ class Looks:
 
     def _by_id(self, side: str, object_name: str, record_ids: Sequence[str]) -> Iterable[Any]:
         if side == "xero":
-            return self._clients.xero.pages(object_name, ids=record_ids)
+            # A list without pages knows no ids to ask for: it is short, and read whole.
+            asked = record_ids if RESOURCES[object_name].paged else ()
+            return self._clients.xero.pages(object_name, ids=asked)
         listed = ", ".join(quote(record_id) for record_id in record_ids)
         return self._clients.salesforce.query(f"{self._select(object_name)} where Id in ({listed})")
 
@@ -379,13 +382,15 @@ def modified_at(body: Body, side: str) -> datetime | None:
 def own_id(body: Body, side: str) -> str:
     if side == "salesforce":
         return str(long_id(str(body["Id"])))
-    # An invoice shows its contact inside, never beside.
-    return str(body[RESOURCES["Invoice" if "InvoiceID" in body else "Contact"].id_field]).lower()
+    # An invoice shows its contact inside, never beside, and its items in its lines.
+    name = next((name for name in ("Invoice", "Item") if RESOURCES[name].id_field in body), "Contact")
+    return str(body[RESOURCES[name].id_field]).lower()
 
 
 def entity_id(record_id: str, entity: str, side: str) -> str:
     """Give the id that an entity's record has with us."""
-    return f"{vendor_id(record_id)}:primary" if (entity, side) == ("person", "xero") else record_id
+    part = side == "xero" and entity in WHOLE_OF
+    return f"{vendor_id(record_id)}:primary" if part else record_id
 
 
 def piece_like(native: str, body: Body) -> str:

@@ -27,7 +27,7 @@ from reconcile.errors import (
     PlanUnusable,
 )
 from reconcile.invoices import Standing, document_records, standing, with_documents
-from reconcile.mapped import REFERENCE_DATA, DocumentMapping
+from reconcile.mapped import REFERENCE_DATA, WHOLE_OF, DocumentMapping
 from reconcile.mapping import EntityMapping, check_mapping
 from reconcile.match import match
 from reconcile.merge import merge, recent_writes
@@ -44,6 +44,7 @@ from reconcile.plan import (
     with_dependents,
     without_unneeded,
 )
+from reconcile.prices import BOOKS, ORGANISATION, in_price_book
 
 if TYPE_CHECKING:
     from pipelines.warehouse import Snapshot, Warehouse
@@ -84,7 +85,7 @@ class Invoicing:
     """What was decided about documents, beside the plan.
 
     raw: RAW by "side.object". records RECORDS, names VALUES, links LINKS, of documents. on_demand: operations
-    that make a contact for no other reason than a document.
+    that make a contact or an item for no other reason than a document.
     """
 
     raw: Mapping[str, pl.DataFrame]
@@ -166,16 +167,20 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     """Canonical, match, merge and plan over the snapshot at hand; no writes anywhere."""
     fields = warehouse.fields()
     unread = _unread(ctx, _snapshot(warehouse))
-    check_mapping(replace(ctx.mapping, documents={}) if unread else ctx.mapping, fields)
+    lacking = _unread_products(ctx, _snapshot(warehouse))
+    entities = {name: one for name, one in ctx.mapping.entities.items() if not (lacking and one.is_item)}
+    check_mapping(
+        replace(ctx.mapping, entities=entities, documents={} if unread else ctx.mapping.documents), fields
+    )
     written = ctx.journal.recent(limit=RECENT_WRITES)
     decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
     parts: list[Part] = []
-    party_links: pl.DataFrame | None = None
+    links_of: dict[str, pl.DataFrame] = {}
     raw: dict[str, pl.DataFrame] = {}
     for entity in model.MERGED:
-        if entity not in ctx.mapping.entities:
+        if entity not in entities:
             continue
-        entity_mapping = ctx.mapping.entities[entity]
+        entity_mapping = entities[entity]
         sides = {side: _canonical(ctx, warehouse, entity_mapping, side, raw) for side in model.SIDES}
         records = pl.concat([sides[side].records for side in model.SIDES])
         values = pl.concat([sides[side].values for side in model.SIDES])
@@ -186,9 +191,9 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             known,
             decisions.filter(pl.col("entity") == entity),
             entity=entity,
-            parents=party_links,
+            parents=links_of.get(WHOLE_OF.get(entity, "")),
         )
-        party_links = matches.links if entity == "party" else party_links
+        links_of[entity] = matches.links
         with_values = base_values(
             bases,
             matches.links,
@@ -214,12 +219,16 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             ),
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
+    told = _told_unread("product", "products", lacking) if lacking else model.empty(model.REJECTS)
     if ctx.mapping.invoice is None or unread:
         plan = build_plan(parts, fields, decisions)
-        plan = replace(plan, rejects=pl.concat([plan.rejects, _told_unread(unread)])) if unread else plan
+        if unread:
+            plan = _telling(plan, _told_unread("document", "invoices", unread))
+        plan = _telling(plan, told)
         return Decided(plan, tuple(parts), fields, raw)
     invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known)
-    plan = build_plan(parts, fields, decisions, invoicing.standing.accounts)
+    needed = invoicing.standing.accounts, invoicing.standing.products(invoicing.documents.lines)
+    plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     return _with_invoices(ctx.mapping.invoice, Decided(plan, tuple(parts), fields, raw, invoicing), invoicing)
 
 
@@ -243,14 +252,17 @@ def _invoicing(mapping: DocumentMapping, warehouse: Warehouse, links: pl.DataFra
 def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoicing) -> Decided:
     """Plan invoices, of what the plan says of parties."""
     plan = decided.plan
-    party = next(part for part in decided.parts if part.mapping.entity == "party")
-    made = plan.operations.filter(
-        pl.col("entity") == "party", pl.col("system") == "xero", pl.col("action") == "create"
-    )
-    on_demand = made["operation_id"] if party.mapping.create["xero"] == "on_demand" else ()
+    parts = {part.mapping.entity: part for part in decided.parts}
+    asked = [name for name in ("party", "product") if name in parts]
+    demanded = [name for name in asked if parts[name].mapping.create["xero"] == "on_demand"]
+    on_demand = plan.operations.filter(
+        pl.col("entity").is_in(demanded), pl.col("system") == "xero", pl.col("action") == "create"
+    )["operation_id"]
     return replace(
         decided,
-        plan=with_documents(plan, invoicing.documents, invoicing.standing, mapping, party),
+        plan=with_documents(
+            plan, invoicing.documents, invoicing.standing, mapping, parts["party"], parts.get("product")
+        ),
         raw={**decided.raw, **invoicing.raw},
         invoicing=replace(invoicing, on_demand=frozenset(on_demand)),
     )
@@ -267,10 +279,26 @@ def _unread(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
     }
 
 
-def _told_unread(unread: Mapping[str, str]) -> pl.DataFrame:
-    reason = f"nothing is planned for invoices: {'; '.join(unread)} could not be read"
-    row = {"stage": "pull", "entity": "document", "reason": reason}
+def _unread_products(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
+    """Give, of the objects of products and prices, those that no snapshot has yet, and why."""
+    named = [one for one in ctx.mapping.entities.values() if one.is_item]
+    objects = {f"{side}.{one.side(side).object}" for one in named for side in model.SIDES}
+    objects |= {BOOKS, ORGANISATION} if any(one.entity == "price" for one in named) else set()
+    return {
+        name: snapshot.errors.get(name, "it was not read yet")
+        for name in sorted(objects)
+        if name not in snapshot.complete_as_of
+    }
+
+
+def _told_unread(entity: str, what: str, unread: Mapping[str, str]) -> pl.DataFrame:
+    reason = f"nothing is planned for {what}: {'; '.join(unread)} could not be read"
+    row = {"stage": "pull", "entity": entity, "reason": reason}
     return model.conform(pl.DataFrame([row]), model.REJECTS)
+
+
+def _telling(plan: Plan, rejects: pl.DataFrame) -> Plan:
+    return replace(plan, rejects=pl.concat([plan.rejects, rejects]))
 
 
 def _only_needed(decided: Decided) -> Decided:
@@ -316,9 +344,17 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
         name
         for name, entity in ctx.mapping.entities.items()
         if any(f"{side}.{entity.side(side).object}" in errors for side in model.SIDES)
+        or (name == "price" and {BOOKS, ORGANISATION} & errors.keys())
     ]
     if "party" in failed:
-        failed = [*ctx.mapping.entities, *(["document"] if ctx.mapping.invoice else [])]
+        failed += [
+            *({"person"} & ctx.mapping.entities.keys()),
+            *(["document"] if ctx.mapping.invoice else []),
+        ]
+    if "product" in failed:
+        items = ctx.mapping.invoice is not None and ctx.mapping.invoice.items == "on_demand"
+        failed += [*({"price"} & ctx.mapping.entities.keys()), *(["document"] if items else [])]
+    failed = list(dict.fromkeys(failed))
     if not failed:
         return decided
     plan, held = decided.plan, pl.col("entity").cast(pl.String).is_in(failed)
@@ -351,13 +387,19 @@ def _canonical(
     name = f"{side}.{object_name}"
     if name not in seen:
         seen[name] = warehouse.raw(side, object_name)
-    return canonicalise(
+    found = canonicalise(
         seen[name],
         entity,
         side,
         observed=warehouse.observed(side, object_name),
         region=ctx.settings.pair.region,
     )
+    if (entity.entity, side) != ("price", "salesforce"):
+        return found
+    for other in (BOOKS, ORGANISATION):
+        if other not in seen:
+            seen[other] = warehouse.raw(*other.split("."))
+    return in_price_book(found, seen, entity)
 
 
 # --- check -----------------------------------------------------------------------------------------------
@@ -625,9 +667,16 @@ def _names(decided: Decided, plan: Plan, operations: pl.DataFrame) -> dict[str, 
             *([invoice_contacts(operations)] if decided.invoicing else []),
         ]
     ).drop_nulls()
-    named = decided.values.filter(
-        (pl.col("unit") == "name") & pl.col("record_id").is_in(ids.unique().implode())
+    wanted = pl.col("record_id").is_in(ids.unique().implode())
+    names = decided.values.filter(pl.col("unit") == "name")
+    prices = decided.records.filter(wanted, pl.col("entity") == "price").select(
+        "side", "record_id", "parent_id"
     )
+    # A price goes by the name of its product.
+    owned = prices.join(
+        names.select("side", "value", parent_id="record_id"), on=["side", "parent_id"], how="inner"
+    )
+    named = pl.concat([frame.select("record_id", "value") for frame in (names.filter(wanted), owned)])
     return {
         record_id: _spoken_name(value)
         for record_id, value in named.select("record_id", "value").iter_rows()

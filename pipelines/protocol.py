@@ -30,7 +30,7 @@ DONE: Final = frozenset({"confirmed", "adopted"})
 
 # Keys that the vendor itself keeps unique: of two records with one key it refuses the second. In
 # Salesforce a new record is an upsert on its external id. A Reference is a mere text.
-UNIQUE_KEYS: Final = frozenset({"ContactNumber", "InvoiceNumber"})
+UNIQUE_KEYS: Final = frozenset({"ContactNumber", "InvoiceNumber", "Code"})
 
 Step = Literal["repeat", "wait", "absent"]
 

@@ -14,7 +14,7 @@ from pipelines.extract import Extract
 from pipelines.failpoint import point
 from pipelines.salesforce.bulk import Bulk
 from pipelines.salesforce.client import RefusedQuery
-from pipelines.salesforce.source import OBJECTS
+from pipelines.salesforce.source import OBJECTS, PRODUCTS
 from pipelines.salesforce.source import pull_object as pull_salesforce
 from pipelines.settings import Settings
 from pipelines.warehouse import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 TARGETS: Final = (*(("salesforce", name) for name in OBJECTS), ("xero", "Contact"))
 # Pulled where the mapping names them. What invoices are made of comes before the lists that they are held
 # against: only then it shows whether those are needed.
+FOR_PRODUCTS: Final = tuple(("salesforce", name) for name in PRODUCTS)
 FOR_DOCUMENTS: Final = (
     ("salesforce", "Opportunity"),
     ("salesforce", "OpportunityLineItem"),
@@ -125,11 +126,12 @@ def pull(
         old = before.state(side, object_name) if before else None
         sweep = sweep_all or _sweep_is_due(settings, old, wanted, now)
         if (side, object_name) in REFERENCE_LISTS:
-            if not (sweep or _documents_moved(states) or _is_stale(old, now)):
+            fresh = not (sweep or _documents_moved(states) or _is_stale(old, now))
+            if fresh and not _is_kept(object_name, needed):
                 assert old is not None
                 states[side, object_name] = replace(old, rows_seen=0, rows_changed=0, deleted=0, notes=())
                 continue
-            sweep = True  # short lists, some of which know no delta
+            sweep = not fresh  # short lists, some of which know no delta
         progress(f"{side} {object_name}: {'reading all' if sweep else 'reading what changed'}")
         try:
             extract = _extract(
@@ -163,8 +165,14 @@ REFERENCE_LISTS: Final = frozenset(("xero", name) for name in REFERENCES)
 def _targets(
     needed: Mapping[str, Mapping[str, frozenset[str]]] | None,
 ) -> tuple[tuple[str, str], ...]:
-    named = [(side, name) for side, name in FOR_DOCUMENTS if name in (needed or {}).get(side, {})]
+    more = (*FOR_PRODUCTS, *FOR_DOCUMENTS)
+    named = [(side, name) for side, name in more if name in (needed or {}).get(side, {})]
     return (*TARGETS, *named)
+
+
+def _is_kept(object_name: str, needed: Mapping[str, Mapping[str, frozenset[str]]] | None) -> bool:
+    """Say whether items are kept in agreement with products: then their changes are read in every pull."""
+    return object_name == "Item" and "UpdatedDateUTC" in (needed or {}).get("xero", {}).get("Item", ())
 
 
 def _documents_moved(states: Mapping[tuple[str, str], ObjectState]) -> bool:
@@ -204,7 +212,7 @@ def _extract(
         # One second more than the overlap: both vendors' filters know whole seconds only.
         since = old.complete_as_of - timedelta(seconds=settings.pull.overlap_s + 1)
     if side == "xero":
-        extract = pull_xero(clients.xero, object_name, since=since)
+        extract = pull_xero(clients.xero, object_name, since=since, needed=wanted)
         # An item or a tax rate that is gone was deleted; a contact or an invoice never is.
         lasts = extract.whole and (side, object_name) not in REFERENCE_LISTS
         missing = warehouse.known_ids(extract) - extract.ids if lasts else ()

@@ -28,6 +28,7 @@ from pipelines.salesforce import writer as salesforce_writer
 from pipelines.settings import Limits
 from pipelines.settings import Push as PushSettings
 from pipelines.sources import Sources
+from pipelines.xero import writer as xero_writer
 from reconcile.errors import LogInAgain, RetryLater
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.model import OPERATIONS, PHASES, SIDES, conform
@@ -255,7 +256,8 @@ class Push:
             if why is None:
                 ready.append(one)
             elif one.system not in self._tries.stopped and (
-                one.depends_on in coming or (one.link_id is not None and one.link_id in making)
+                any(which in coming for which in one.needs)
+                or (one.link_id is not None and one.link_id in making)
             ):
                 later.append(one)
             else:
@@ -268,7 +270,7 @@ class Push:
         """Say what an operation lacks; null when it can be sent."""
         if one.system in self._tries.stopped:
             return self._tries.stopped[one.system]
-        if one.depends_on and not self._outcomes.is_done(one.depends_on):
+        if not all(self._outcomes.is_done(which) for which in one.needs):
             return "what it depends on was not made"
         if not one.makes_link and one.link_id and one.link_id not in self._outcomes.links:
             return "its link is not made"
@@ -365,7 +367,9 @@ class Push:
         """Compare what would be overwritten with what the plan saw; gives what may still be sent."""
         for object_name in sorted({one.object for one in request.intents}):
             self._looks.refresh(request.system, object_name)
-        self._looks.fetch([one for one in request.intents if self._is_doubted(one)])
+        self._looks.fetch(
+            [one for one in request.intents if self._is_doubted(one) or xero_writer.writes_in_group(one)]
+        )
         self._let_the_second_pass(request)
         unsettled = self._outcomes.journal.intents.live_keys()
         held = [one for one in request.intents if one.business_key in unsettled]

@@ -194,4 +194,4 @@ def fitting(value: Any, kind: pl.DataType) -> Any:
         return "true" if value else "false"
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
-    return str(value) if isinstance(value, (int, float)) else None
+    return str(value) if isinstance(value, (int, float, Decimal)) else None

@@ -7,6 +7,7 @@ contact, so a person is made there together with the contact, or by naming a con
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -30,7 +31,7 @@ from reconcile.operations import (
 )
 
 MAY_BE_MADE: Final = ("new", "parent_unlinked")
-NAMED_BY_SERVER: Final = {("party", "xero"): ("Name",)}
+NAMED_BY_SERVER: Final = {("party", "xero"): ("Name",), ("product", "xero"): ("Code",)}
 
 
 @dataclass
@@ -78,12 +79,13 @@ def create_operations(
     makers: Mapping[str, str],
     planned: Sequence[Row],
     needed: frozenset[str] = frozenset(),
+    products: frozenset[str] = frozenset(),
 ) -> Made:
-    """Give what is made: of parties on both sides, then of persons.
+    """Give what is made: of parties on both sides, then of persons, then of products in Xero.
 
     `limits`: entity -> side -> what the schema demands. `makers`: new link -> the operation that makes it.
     `planned`: the operations on linked records. `needed`: the accounts that a document needs as contacts; only
-    theirs are made on demand, each with its one person.
+    theirs are made on demand, each with its one person. `products`: likewise those that a line needs as items.
     """
     made = Made()
     known = {entity: _known(part, limits[entity]) for entity, part in parts.items()}
@@ -94,8 +96,9 @@ def create_operations(
         if part.mapping.create[side] in ("ask", "always")
     }
     for entity, part in parts.items():
-        if part.mapping.create["xero"] == "on_demand" and needed:
-            sources[entity, "xero"] = _on_demand(part, needed)
+        wanted = products if entity == "product" else needed
+        if part.mapping.create["xero"] == "on_demand" and wanted:
+            sources[entity, "xero"] = _on_demand(part, wanted)
     alone = _alone_in_party(parts, sources.get(("person", "xero"), []))
     new_parties: dict[str, str] = {}  # source record -> operation that makes its counterpart
     if "party" in parts:
@@ -107,6 +110,8 @@ def create_operations(
         persons = sources.get(("person", "salesforce"), [])
         _make_persons_in_salesforce(known, persons, new_parties, makers, made)
         _name_contacts(known, alone, _nameless(known, planned), makers, made)
+    if "product" in parts:
+        _make_items(known, sources.get(("product", "xero"), []), made)
     return made
 
 
@@ -246,8 +251,8 @@ def _body(known: Known, side: str, source: Source, made: Made) -> Body | None:
 
 def _lacking(known: Known, side: str, body: Body) -> str:
     mapping = known.part.mapping
-    if (mapping.entity, side) == ("person", "xero"):
-        return ""  # the contact that it gives a name to is there, or is made with all that it needs
+    if mapping.is_part(side):
+        return ""  # the record that it is a part of is there, or is made with all that it needs
     given = {**mapping.side(side).defaults, **merge_pieces(body.pieces.values())}
     needed = {*known.limits[side].required, *NAMED_BY_SERVER.get((mapping.entity, side), ())}
     needed -= {"AccountId", mapping.side(side).reference or ""}
@@ -575,3 +580,59 @@ def _naming(
             | {"link_id": link}
         )
     return found
+
+
+# --- Products -----------------------------------------------------------------------------------------
+
+
+def _make_items(known: Mapping[str, Known], sources: list[Source], made: Made) -> None:
+    """Make an item of each product, with its price; two that would have one code are told, and neither is made."""
+    product, code = known["product"], known["product"].part.mapping.code_unit.name
+    taken = _codes_taken(product.part, code)
+    shared = Counter(source.values[code][0].casefold() for source in sources if code in source.values)
+    for source in sources:
+        mine = source.values[code][0].casefold() if code in source.values else ""
+        if mine in taken:
+            made.refuse(product.part, "xero", source, code, "another item in Xero has this code already")
+        elif shared[mine] > 1:
+            made.refuse(product.part, "xero", source, code, SHARED_CODE)
+        elif (body := _body(product, "xero", source, made)) is not None:
+            _with_price(known, source, body, made)
+            create = _create(product, "xero", source, body, {})
+            made.operations.append(create)
+            if product.part.mapping.salesforce.reference:
+                which = create["operation_id"]
+                back = _link_back(product, "salesforce", source.record_id, {"$from": which}, which)
+                made.operations.append(back)
+
+
+SHARED_CODE: Final = (
+    "another product has this code, or one that is the same once it is shortened; Xero takes each code once"
+)
+
+
+def _codes_taken(part: Part, code: str) -> set[str]:
+    """The codes of all items, in small letters: whether Xero minds the case is unconfirmed."""
+    there = part.records.filter(pl.col("side") == "xero", pl.col("status") == "active").select("record_id")
+    held = part.values.filter(
+        pl.col("side") == "xero", pl.col("unit") == code, pl.col("value").is_not_null()
+    ).join(there, on="record_id", how="semi")
+    return {value.casefold() for value in held["value"]}
+
+
+def _with_price(known: Mapping[str, Known], source: Source, body: Body, made: Made) -> None:
+    """Add the price of a product to its new item."""
+    if "price" not in known:
+        return
+    part = known["price"].part
+    mine = part.records.filter(
+        pl.col("side") == "salesforce",
+        pl.col("parent_id") == source.record_id,
+        pl.col("status") == "active",
+        pl.col("in_scope").fill_null(False),
+    )
+    for price in _with_values(part, "salesforce", mine.select("record_id")):
+        priced = _body(known["price"], "xero", price, made)
+        if priced is not None:
+            body.pieces.update(priced.pieces)
+            body.after.update(priced.after)

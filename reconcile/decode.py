@@ -11,12 +11,13 @@ import polars as pl
 from reconcile import bodies
 from reconcile.bodies import dumps, fitting, leaf, merge_pieces, piece_of, read_path, top
 from reconcile.kinds import KINDS
-from reconcile.mapped import EntityMapping
+from reconcile.mapped import STOCK, EntityMapping
 from reconcile.model import REJECTS, conform, empty
+from reconcile.money import quoted
 
 ROWS_AT_ONCE: Final = 64  # below this, a chunk with a bad row is read row by row
-ID_FIELD: Final = {"salesforce": "Id", "xero": "ContactID"}
-PRIMARY: Final = ":primary"  # Xero's persons have no id of their own
+PRIMARY: Final = ":primary"  # what is part of a record in Xero (a person, a price) has no id of its own
+FLAGS: Final = ("IsDeleted", "IsCustomer", "IsSupplier", "IsSold", "IsPurchased", "IsTrackedAsInventory")
 TEXT: Final = pl.String()
 Faults = dict[int, dict[str, str]]  # row -> path -> what is wrong; no path: the whole row
 
@@ -26,9 +27,19 @@ def decoded_rows(raw: pl.DataFrame, entity: EntityMapping, side: str) -> tuple[p
 
     Added: row (number), readable, and faults (the paths of a row that hold something of a wrong type).
     """
-    table, faults = decoded_bodies(raw, _types(entity, side), id_field=ID_FIELD[side])
-    suffix = PRIMARY if (entity.entity, side) == ("person", "xero") else ""
+    exact = exact_names(entity, side)
+    if exact:
+        raw = raw.with_columns(body=quoted(pl.col("body"), exact))
+    table, faults = decoded_bodies(raw, _types(entity, side), id_field=entity.id_field(side))
+    suffix = PRIMARY if entity.is_part(side) else ""
     return table, _faulty(raw["record_id"] + suffix, faults, entity, side)
+
+
+def exact_names(entity: EntityMapping, side: str) -> tuple[str, ...]:
+    """Give the names of the fields whose numbers must not pass through a double."""
+    exact = [unit for unit in entity.units if KINDS[unit.kind].exact]
+    found = {path.rpartition(".")[2] for unit in exact for path in unit.leaves(side)}
+    return tuple(sorted(found | ({STOCK} if entity.shows_stock else set())))
 
 
 def decoded_bodies(
@@ -62,8 +73,7 @@ def _per_row(faults: Mapping[int, dict[str, str]], height: int) -> pl.Series:
 
 def _types(entity: EntityMapping, side: str) -> dict[str, pl.DataType]:
     types: dict[str, pl.DataType] = dict.fromkeys(sorted(entity.fields(side)), TEXT)
-    flags = ("IsDeleted", "IsCustomer", "IsSupplier")
-    types |= {path: pl.Boolean() for path in flags if path in types}
+    types |= {path: pl.Boolean() for path in FLAGS if path in types}
     shown = [projection.unit for projection in entity.projections if side == "salesforce"]
     for unit in (*entity.units, *shown):
         types |= dict.fromkeys(unit.leaves(side), KINDS[unit.kind].dtype)

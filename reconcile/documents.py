@@ -229,11 +229,13 @@ def _lines(
     raw: pl.DataFrame, headers: pl.DataFrame, mapping: DocumentMapping, books: Books
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     amounts = ("Quantity", "UnitPrice", "Discount")
-    table = _table(raw, {*LINE_FIELDS, "Discount"}, "Id", amounts)
+    table = _table(raw, {*LINE_FIELDS, "Discount", "Product2Id"}, "Id", amounts)
     sound = _sound(table).filter(~pl.col("IsDeleted").fill_null(False))
     code = names.folded(pl.col("ProductCode"))
     told = names.folded(pl.col("Description"))
+    on_demand = mapping.items == "on_demand"
     read = sound.with_columns(
+        product_id=long_ids(sound["Product2Id"]) if on_demand else pl.lit(None, pl.String),
         document_id=long_ids(sound["OpportunityId"]),
         line_id=long_ids(sound["record_id"]),
         quantity=numbers(sound["Quantity"]),

@@ -52,6 +52,13 @@ class Standing:
     open: pl.DataFrame
     rejects: pl.DataFrame
 
+    def products(self, lines: pl.DataFrame) -> frozenset[str]:
+        """The products of which an item is needed. Takes DOCUMENT_LINES."""
+        making = self.open.filter(pl.col("found_id").is_null())["record_id"]
+        return frozenset(
+            lines.filter(pl.col("document_id").is_in(making.implode()))["product_id"].drop_nulls()
+        )
+
     @property
     def accounts(self) -> frozenset[str]:
         """The accounts of which a contact is needed."""
@@ -417,6 +424,56 @@ def _contact(account: str, known: _Known, party: Part) -> Contact:
     return Contact(reason=f"its account has no contact, and none is made of it (create.xero: {policy})")
 
 
+# --- Items --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ItemOf:
+    """The item that a line names: its code, the operation that makes it, or why there is none."""
+
+    code: str | None = None
+    made_by: str | None = None
+    reason: str | None = None
+
+
+NO_ITEMS: Final[Mapping[str, ItemOf]] = {}
+
+
+def items_of(products: Iterable[str], part: Part | None, plan: Plan) -> dict[str, ItemOf]:
+    """Say for each product which item its lines name: the linked one, or one made by this plan."""
+    wanted = sorted(set(products))
+    if part is None:
+        return dict.fromkeys(wanted, ItemOf(reason="needs an item, and products could not be read"))
+    unit = part.mapping.code_unit
+    codes = part.values.filter(pl.col("unit") == unit.name, pl.col("value").is_not_null())
+    code_of = dict(codes.select("record_id", "value").iter_rows())
+    linked = dict(part.matches.links.select("salesforce_id", "xero_id").iter_rows())
+    active = part.records.filter(pl.col("side") == "xero", pl.col("status") == "active")
+    there = set(active["record_id"])
+    made = plan.operations.filter(pl.col("entity") == "product", pl.col("action") == "create")
+    creates = dict(made.select("source_id", "operation_id").iter_rows())
+    refused = plan.rejects.filter(pl.col("entity") == "product", pl.col("side") == "salesforce")
+    why = dict(refused.select("record_id", "reason").iter_rows())
+    why |= dict(
+        part.matches.unmatched.filter(pl.col("why") == "review")
+        .select("record_id", pl.lit(TO_REVIEW))
+        .iter_rows()
+    )
+    found: dict[str, ItemOf] = {}
+    for product in wanted:
+        item = linked.get(product)
+        if item in there:
+            found[product] = ItemOf(code=code_of.get(item))
+        elif product in creates:
+            found[product] = ItemOf(code=code_of.get(product), made_by=creates[product])
+        else:
+            said = why.get(product, "its product can't become one")
+            found[product] = ItemOf(reason=f"needs an item, and has none: {said}")
+    return found
+
+
+TO_REVIEW: Final = "its product waits for a decision on its link (`reconcile links review`)"
+
 # --- Operations ---------------------------------------------------------------------------------------
 
 
@@ -429,11 +486,20 @@ class Made:
 
 
 def with_documents(
-    plan: Plan, documents: Documents, found: Standing, mapping: DocumentMapping, party: Part
+    plan: Plan,
+    documents: Documents,
+    found: Standing,
+    mapping: DocumentMapping,
+    party: Part,
+    product: Part | None = None,
 ) -> Plan:
-    """Add to a plan of parties what is to be done for documents."""
+    """Add to a plan of parties and products what is to be done for documents. product: null: they are not kept."""
     made = document_operations(
-        documents, found, mapping, contacts(found.open["account_id"].drop_nulls(), party, plan)
+        documents,
+        found,
+        mapping,
+        contacts(found.open["account_id"].drop_nulls(), party, plan),
+        items_of(found.products(documents.lines), product, plan),
     )
     rows, told = _frame(made.operations, OPERATIONS), _frame(made.rejects, REJECTS)
     operations = pl.concat([plan.operations, rows])
@@ -498,26 +564,34 @@ def _frame(rows: list[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def document_operations(
-    documents: Documents, found: Standing, mapping: DocumentMapping, known: Mapping[str, Contact]
+    documents: Documents,
+    found: Standing,
+    mapping: DocumentMapping,
+    known: Mapping[str, Contact],
+    products: Mapping[str, ItemOf] = NO_ITEMS,
 ) -> Made:
     """Give what is to be done: what links show, invoices taken for theirs, and new ones, in this order.
 
-    known: account -> Contact, of each account of what is open.
+    known: account -> Contact, of each account of what is open. products: product -> ItemOf, of each product of
+    which an item is needed.
     """
     made = Made()
     for row in found.linked.filter(_shows_otherwise(mapping)).iter_rows(named=True):
         made.operations.append(_shown_again(row, mapping))
     to_make: list[tuple[dict[str, Any], Contact]] = []
+    lines = _lines_of(documents.lines, found.open["record_id"].to_list(), products)
     for row in found.open.iter_rows(named=True):
         contact = known.get(row["account_id"], Contact(reason="it has no account"))
-        stop = contact.reason or (_unlike(row, contact, mapping) if row["found_id"] else None)
+        there = row["found_id"] is not None
+        stop = contact.reason or (
+            _unlike(row, contact, mapping) if there else _no_item(lines[row["record_id"]])
+        )
         if stop:
             made.rejects.append(_reject(row["record_id"], stop))
         elif row["found_id"]:
             made.operations.append(_adoption(row, contact, mapping))
         else:
             to_make.append((row, contact))
-    lines = _lines_of(documents.lines, [row["record_id"] for row, _ in to_make])
     held = (*documents.invoices["number"], *documents.headers["shown_number"])
     unnumbered = sum(row["key"] is None for row, _ in to_make)
     numbers = iter(reserved_numbers(mapping.number, held, unnumbered) if unnumbered else ())
@@ -547,11 +621,22 @@ def _reject(record_id: str, reason: str) -> Row:
     }
 
 
-def _lines_of(lines: pl.DataFrame, record_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+def _lines_of(
+    lines: pl.DataFrame, record_ids: list[str], products: Mapping[str, ItemOf]
+) -> dict[str, list[dict[str, Any]]]:
+    """Give the lines of documents; those of a product whose item is known or made, with that item."""
     found: dict[str, list[dict[str, Any]]] = {record_id: [] for record_id in record_ids}
     for line in lines.filter(pl.col("document_id").is_in(record_ids)).iter_rows(named=True):
+        item = products.get(line["product_id"])
+        if item is not None:
+            line |= {"item": item.code, "item_made_by": item.made_by, "no_item": item.reason}
         found[line["document_id"]].append(line)
     return found
+
+
+def _no_item(lines: list[dict[str, Any]]) -> str | None:
+    """Say which line lacks the item that it needs; null: none."""
+    return next((f"its line {one['position']} {one['no_item']}" for one in lines if one.get("no_item")), None)
 
 
 # -- What is there already
@@ -772,6 +857,7 @@ def _body(
 
 
 def _line(line: Mapping[str, Any]) -> dict[str, Any]:
+    made_by = line.get("item_made_by")
     body = {
         "Description": line["description"],
         "Quantity": _exact(line["quantity"]),
@@ -779,7 +865,7 @@ def _line(line: Mapping[str, Any]) -> dict[str, Any]:
         "DiscountRate": _exact(line["discount"]) if line["discount"] else None,
         "AccountCode": line["account"],
         "TaxType": line["tax"],
-        "ItemCode": line["item"],
+        "ItemCode": {"$from": made_by, "field": "Code"} if made_by else line["item"],
     }
     return {name: value for name, value in body.items() if value is not None}
 

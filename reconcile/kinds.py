@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from reconcile import addresses, countries, names, phones
+from reconcile import addresses, countries, item_codes, names, phones
 from reconcile.model import SIDES
 
 UNMAPPED: Final = "unmapped:"
@@ -47,6 +47,7 @@ class Kind:
         SIDES  # the sides on which it can be written; the inverse is missing on the others
     )
     dtype: pl.DataType = field(default_factory=pl.String)
+    exact: bool = False  # its JSON numbers are read digit by digit
 
 
 def _by_expression(function: Callable[..., pl.Expr], *parts: str) -> Callable[..., pl.Series]:
@@ -145,6 +146,11 @@ def _write_number(value: str, side: str, present: Parts, lookup: Lookup | None) 
     if number is None or len(number.as_tuple().digits) > 15:  # no JSON number carries it; `unfit` refuses it
         return {"text": value}
     return {"text": int(number) if number == number.to_integral_value() else float(number)}
+
+
+def _write_price(value: str, side: str, present: Parts, lookup: Lookup | None) -> dict[str, Any]:
+    number = _decimal(value)
+    return {"text": value if number is None else number}
 
 
 DATES: Final = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?")
@@ -282,6 +288,19 @@ KINDS: Final[dict[str, Kind]] = {
             "code",
             "A tax or company number: letters and digits only, in capitals.",
             _by_expression(names.code),
+            _as_text,
+        ),
+        Kind(
+            "price",
+            "A price, exact, in the currency of Xero's organisation.",
+            _by_value(_canonical_number),
+            _write_price,
+            exact=True,
+        ),
+        Kind(
+            "item_code",
+            "The code of a product: one that Xero has no room for is shortened, always in the same way.",
+            _by_value(item_codes.item_code),
             _as_text,
         ),
     )

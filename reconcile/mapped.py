@@ -22,24 +22,37 @@ ATTRIBUTES: Final = {
     "salesforce": ("status", "reference"),
     "xero": ("status", "reference", "is_customer", "is_supplier"),
 }
-PROJECTED: Final = {"is_customer": "boolean", "is_supplier": "boolean", "status": "text"}
+PROJECTED: Final = {
+    "is_customer": "boolean", "is_supplier": "boolean", "status": "text", "quantity_on_hand": "number",
+}  # fmt: skip
+OF_ITEMS: Final = frozenset({"quantity_on_hand"})  # what only a product's projection may show
 
+# Part -> whole. A part has no record of its own in Xero: its id there is the whole's with a suffix.
+WHOLE_OF: Final = {"person": "party", "price": "product"}
+ITEMS: Final = ("product", "price")  # the entities that are an Item in Xero
 # What must be read of every record, whatever the mapping names.
-SYSTEM_FIELDS: Final = {
-    "salesforce": ("Id", "IsDeleted", "MasterRecordId", "SystemModstamp", "LastModifiedById"),
-    "xero": (
-        "ContactID",
-        "ContactStatus",
-        "MergedToContactID",
-        "UpdatedDateUTC",
-        "IsCustomer",
-        "IsSupplier",
-        "FirstName",
-        "LastName",
-    ),
-}
+IN_SALESFORCE: Final = ("Id", "IsDeleted", "SystemModstamp", "LastModifiedById")
+CONTACT: Final = (
+    "ContactID", "ContactStatus", "MergedToContactID", "UpdatedDateUTC", "IsCustomer", "IsSupplier", "FirstName",
+    "LastName",
+)  # fmt: skip
+ITEM: Final = ("ItemID", "Code", "UpdatedDateUTC", "IsSold", "IsPurchased")
+STOCK: Final = "QuantityOnHand"
+STOCK_FIELDS: Final = ("IsTrackedAsInventory", STOCK)  # read where a projection shows them
 SHARED_EMAIL: Final = "EmailAddress"  # Xero has one for the party and its primary person
-PARENT: Final = {("person", "salesforce"): "AccountId"}
+PARENT: Final = {("person", "salesforce"): "AccountId", ("price", "salesforce"): "Product2Id"}
+# A field of these is written with all of its group: whether Xero keeps what is left out is unconfirmed.
+# By the flag that says whether an item has the group at all (spec: a false one empties it).
+DETAILS: Final = {
+    "IsSold": ("SalesDetails", "Description"),
+    "IsPurchased": ("PurchaseDetails", "PurchaseDescription"),
+}
+GROUPS: Final = frozenset({"SalesDetails", "PurchaseDetails"})
+
+# Which entries of a price book are a product's price: those of the mapped book in the organisation's currency.
+PRICE_BOOK: Final = ("Id", "IsDeleted", "SystemModstamp", "LastModifiedById", "Name", "IsStandard")
+PRICE_FIELDS: Final = ("Pricebook2Id", "Product2Id")
+CURRENCY: Final = "CurrencyIsoCode"  # is there in an org of several currencies only
 
 # What is read for an invoice, besides the fields that its mapping names.
 DOCUMENT_FIELDS: Final = (
@@ -146,6 +159,7 @@ class SideMapping:
     object: str
     scope: Rule | None = None
     reference: str | None = None  # the field that holds the other side's id
+    price_book: str | None = None  # of a price: the book's name; null: the standard one
     defaults: MappingOf[str, Any] = field(default_factory=dict)  # of new records: field -> JSON value
     at: str = ""
 
@@ -187,11 +201,40 @@ class EntityMapping:
 
     def fields(self, side: str) -> frozenset[str]:
         """Every field that must be read of this side's object."""
-        names = set(SYSTEM_FIELDS[side]) | {path for unit in self.units for path in unit.leaves(side)}
+        names = set(self._system(side)) | {path for unit in self.units for path in unit.leaves(side)}
         names |= {name for rule in self.rules(side) for name in rule.columns if is_field(name)}
         names |= {projection.salesforce for projection in self.projections if side == "salesforce"}
         names |= {PARENT[key] for key in [(self.entity, side)] if key in PARENT}
         return frozenset(names | {name for name in [self.side(side).reference] if name})
+
+    def _system(self, side: str) -> tuple[str, ...]:
+        if side == "xero" and self.is_item:
+            return (*ITEM, *(STOCK_FIELDS if self.shows_stock else ()))
+        if side == "xero":
+            return CONTACT
+        merged = () if self.is_item else ("MasterRecordId",)  # products can't be merged
+        return (*IN_SALESFORCE, *merged, *(PRICE_FIELDS if self.entity == "price" else ()))
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is an Item in Xero, and no Contact."""
+        return self.entity in ITEMS
+
+    @property
+    def shows_stock(self) -> bool:
+        return any(projection.from_ == "quantity_on_hand" for projection in self.projections)
+
+    @property
+    def code_unit(self) -> Unit:
+        """The unit by which a product is found again in Xero."""
+        return next(unit for unit in self.units if unit.kind == "item_code")
+
+    def is_part(self, side: str) -> bool:
+        """Whether it has no record of its own on that side."""
+        return side == "xero" and self.entity in WHOLE_OF
+
+    def id_field(self, side: str) -> str:
+        return "Id" if side == "salesforce" else ("ItemID" if self.is_item else "ContactID")
 
 
 @dataclass(frozen=True)
@@ -247,7 +290,7 @@ class DocumentMapping:
     line_amounts: str  # exclusive, inclusive, no_tax
     account: str | None  # the ledger account's code of every line
     tax: str | None  # the TaxType of every line; null: the account's own
-    items: str  # known: ItemCode where Xero has an item of the product's code; never
+    items: str  # known: ItemCode where Xero has an item of the product's code; on_demand: made of it; never
     link: DocumentLink
     at: str = ""
 
@@ -268,7 +311,8 @@ class DocumentMapping:
         header = {*DOCUMENT_FIELDS, self.date, *self.link.fields.values()}
         header |= {name for name in [self.reference] if name}
         header |= {name for rule in self.rules for name in rule.columns}
-        return {self.salesforce: frozenset(header), self.lines: frozenset(LINE_FIELDS)}
+        product = {"Product2Id"} if self.items == "on_demand" else set[str]()
+        return {self.salesforce: frozenset(header), self.lines: frozenset({*LINE_FIELDS, *product})}
 
 
 @dataclass(frozen=True)
@@ -292,9 +336,17 @@ class Mapping:
         for entity in self.entities.values():
             name = entity.side(side).object
             wanted[name] = wanted.get(name, frozenset()) | entity.fields(side)
+        for name, fields in (PRICED_BY[side] if "price" in self.entities else {}).items():
+            wanted[name] = wanted.get(name, frozenset()) | fields
         for name, fields in (self.invoice.fields(side) if self.invoice else {}).items():
             wanted[name] = wanted.get(name, frozenset()) | fields
         return wanted
+
+
+PRICED_BY: Final = {
+    "salesforce": {"Pricebook2": frozenset(PRICE_BOOK)},
+    "xero": {"Organisation": frozenset(REFERENCE_DATA["Organisation"])},
+}
 
 
 def is_field(name: str) -> bool:

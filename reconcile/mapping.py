@@ -20,8 +20,11 @@ from reconcile.errors import WrongMapping
 from reconcile.kinds import KINDS, Lookup
 from reconcile.mapped import (
     ATTRIBUTES,
+    GROUPS,
+    OF_ITEMS,
     OTHER,
     PROJECTED,
+    WHOLE_OF,
     DocumentMapping,
     EntityMapping,
     Mapping,
@@ -41,7 +44,7 @@ DELETE: Final = ("never",)
 CONFLICT: Final = ("ask", "owner", "salesforce", "xero")
 DRIFT: Final = ("report", "heal", "ask", "accept")
 ENTITY_KEYS: Final = ("salesforce", "xero", "create", "delete", "units", "projections")
-SIDE_KEYS: Final = ("object", "scope", "reference", "defaults")
+SIDE_KEYS: Final = ("object", "scope", "reference", "price_book", "defaults")
 CREATE_KEYS: Final = ("policy", "when")
 UNIT_KEYS: Final = ("salesforce", "xero", "as", "flows", "owner", "conflict", "drift", "fill", "lookup")
 PROJECTION_KEYS: Final = ("salesforce", "from")
@@ -66,9 +69,20 @@ def load_mapping(text: str, *, name: str, library: MappingOf[str, str]) -> Mappi
     read = {entity: _entity(entity, marked) for entity, marked in entities.items()}
     section = dict(tree.items()).get("documents")
     documents = read_documents(section) if section is not None and section.value is not None else {}
+    _check_wholes(read)
     _check_documents(documents, read)
     in_order = {entity: read[entity] for entity in MERGED if entity in read}
     return Mapping(name, _hash(read, documents), in_order, documents)
+
+
+def _check_wholes(entities: MappingOf[str, EntityMapping]) -> None:
+    # A person may stand alone: what has no party is only told.
+    if "price" in entities and WHOLE_OF["price"] not in entities:
+        raise WrongMapping(
+            at=entities["price"].at,
+            found="a price, and no product",
+            expected="the entity `product` beside it",
+        )
 
 
 def _check_documents(
@@ -81,6 +95,13 @@ def _check_documents(
                 at=document.at,
                 found="invoices, and no entity 'party'",
                 expected="a party: an invoice is made out to a contact",
+            )
+        product = entities.get("product")
+        if document.items == "on_demand" and (product is None or product.create["xero"] == "never"):
+            raise WrongMapping(
+                at=document.at,
+                found="`items: on_demand`, and no product that may be made in Xero",
+                expected="`extends: [default, products]`, and create.xero of the product: on_demand",
             )
 
 
@@ -154,6 +175,7 @@ def _entity(name: str, tree: Marked) -> EntityMapping:
         at=tree.key_at or tree.at,
     )
     _check_names(entity)
+    _check_form(entity)
     _check_rules(entity)
     _check_writers(entity)
     return entity
@@ -161,11 +183,12 @@ def _entity(name: str, tree: Marked) -> EntityMapping:
 
 def _side(side: str, tree: Marked, path: str) -> SideMapping:
     keys = reading.known_keys(tree, path, SIDE_KEYS)
-    reference = keys.get("reference")
+    reference, book = keys.get("reference"), keys.get("price_book")
     return SideMapping(
         object=reading.text_of(reading.needed(keys, "object", tree, path), f"{path}.object"),
         scope=reading.rule(keys.get("scope"), f"{path}.scope"),
         reference=None if reference is None else reading.field_name(reference, f"{path}.reference"),
+        price_book=None if book is None else reading.text_of(book, f"{path}.price_book"),
         defaults=_defaults(keys.get("defaults"), f"{path}.defaults"),
         at=tree.key_at or tree.at,
     )
@@ -355,11 +378,13 @@ def _check_unit(unit: Unit, keys: MappingOf[str, Marked]) -> None:
                 found=f"{unit.flows!r} with `as: {unit.kind}`, which can't be written to {side.title()}",
                 expected=repr(f"to_{OTHER[side]}"),
             )
-    if unit.receives("xero") and any("." in path and top(path) not in SLOTS for path in unit.xero):
+    if unit.receives("xero") and any(
+        "." in path and top(path) not in {*SLOTS, *GROUPS} for path in unit.xero
+    ):
         raise WrongMapping(
             at=reading.place(keys["flows"], f"{_path(unit)}.flows"),
             found=f"{unit.flows!r} into {unit.xero[0]!r}, a field inside another",
-            expected="'to_salesforce': only whole fields and slots of Xero are written",
+            expected="'to_salesforce': only whole fields, slots and an item's details are written",
         )
     for key, value in (("conflict", "owner"), ("drift", "heal")):
         if getattr(unit, key) == value and unit.owner is None:
@@ -382,6 +407,46 @@ def _check_names(entity: EntityMapping) -> None:
             raise WrongMapping(at=named.at, found="the name of a unit", expected="a name of its own")
         if isinstance(named, Unit) and named.name in reserved:
             raise WrongMapping(at=named.at, found=f"{named.name!r}, which is taken", expected="another name")
+
+
+def _check_form(entity: EntityMapping) -> None:
+    """What belongs to products belongs to nothing else, and the other way round."""
+    told = [one.at for one in entity.projections if (one.from_ in OF_ITEMS) != entity.is_item]
+    if told:
+        expected = "quantity_on_hand" if entity.is_item else "is_customer, is_supplier or status"
+        raise WrongMapping(
+            at=told[0], found=f"a projection that no {entity.entity} has", expected=f"`from: {expected}`"
+        )
+    for side in SIDES:
+        mapped, where = entity.side(side), f"{entity.entity}.{side}"
+        if mapped.price_book is not None and (entity.entity, side) != ("price", "salesforce"):
+            raise WrongMapping(
+                at=mapped.at, found=f"a price book under {where}", expected="it under price.salesforce"
+            )
+        if mapped.reference is not None and entity.is_item and where != "product.salesforce":
+            raise WrongMapping(
+                at=mapped.at,
+                found=f"a reference under {where}, which has no field for an id",
+                expected="none there",
+            )
+    if entity.is_item and entity.create["salesforce"] != "never":
+        raise WrongMapping(
+            at=entity.at,
+            found=f"create.salesforce: {entity.create['salesforce']} of a {entity.entity}",
+            expected="`never`: products and prices are made by people there",
+        )
+    if entity.entity == "price" and entity.create["xero"] != "never":
+        raise WrongMapping(
+            at=entity.at,
+            found=f"create.xero: {entity.create['xero']} of a price",
+            expected="it under product: a price comes with its item",
+        )
+    if entity.entity == "product" and not any(unit.kind == "item_code" for unit in entity.units):
+        raise WrongMapping(
+            at=entity.at,
+            found="no unit with `as: item_code`",
+            expected="one, as `code: {salesforce: ProductCode, xero: Code, as: item_code, flows: to_xero}`",
+        )
 
 
 def _check_rules(entity: EntityMapping) -> None:
@@ -485,11 +550,13 @@ def _plain(entity: EntityMapping) -> dict[str, Any]:
 
     def side(mapped: SideMapping) -> dict[str, Any]:
         scope = mapped.scope.sql if mapped.scope else None
+        book = {} if mapped.price_book is None else {"price_book": mapped.price_book}
         return {
             "object": mapped.object,
             "scope": scope,
             "reference": mapped.reference,
             "defaults": dict(mapped.defaults),
+            **book,
         }
 
     def unit(one: Unit) -> dict[str, Any]:

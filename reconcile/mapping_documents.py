@@ -26,7 +26,7 @@ MADE_AS: Final = ("DRAFT", "AUTHORISED")
 NUMBERED: Final = ("derived", "reserved", "xero")
 AMOUNT: Final = ("subtotal", "total", "ignore")
 LINE_AMOUNTS: Final = ("exclusive", "inclusive", "no_tax")
-ITEMS: Final = ("known", "never")
+ITEMS: Final = ("known", "on_demand", "never")
 LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
 
 

@@ -16,6 +16,8 @@ import polars as pl
 from rapidfuzz.distance import JaroWinkler
 
 from reconcile.blocking import candidate_pairs, name_keys, too_common
+from reconcile.mapped import WHOLE_OF
+from reconcile.match_products import find_prices, find_products
 from reconcile.model import (
     DECISIONS,
     ENTITY,
@@ -88,8 +90,8 @@ def match(
 ) -> Matches:
     """Say which records of one entity are the same.
 
-    Takes RECORDS and VALUES of both sides, LINKS that the journal knows, DECISIONS; for persons `parents`,
-    the LINKS that hold between their parties. Gives Matches, sorted. Raises nothing.
+    Takes RECORDS and VALUES of both sides, LINKS that the journal knows, DECISIONS; for persons and prices
+    `parents`, the LINKS that hold between their parties or products. Gives Matches, sorted. Raises nothing.
     """
     records = conform(records, RECORDS).filter(pl.col("entity") == entity)
     values = conform(values, VALUES).filter(pl.col("entity") == entity)
@@ -100,8 +102,7 @@ def match(
     by_id = _link_by_ids(nodes, known, said)
     refused = _refused(said, values)
     nodes = _with_standing(nodes, by_id)
-    find = _find_persons if entity == "person" else _find_parties
-    found, crowded = find(nodes, values, refused, parents, thresholds)
+    found, crowded = FINDERS[entity](nodes, values, refused, parents, thresholds)
     held = pl.concat([_known_rows(by_id.pairs, known, said, entity), _found_rows(found, "linked", entity)])
     review = pl.concat(
         [
@@ -760,6 +761,40 @@ def _people_found(pairs: pl.DataFrame, *, rule: pl.Expr, score: pl.Expr) -> pl.D
     )
 
 
+# --- Products -----------------------------------------------------------------------------------------
+
+
+def _find_products(
+    nodes: pl.DataFrame,
+    values: pl.DataFrame,
+    refused: pl.DataFrame,
+    parents: pl.DataFrame | None,
+    thresholds: Thresholds,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return conform(find_products(nodes, values, refused), FOUND), empty(
+        {"side": SIDE, "record_id": pl.String}
+    )
+
+
+def _find_prices(
+    nodes: pl.DataFrame,
+    values: pl.DataFrame,
+    refused: pl.DataFrame,
+    parents: pl.DataFrame | None,
+    thresholds: Thresholds,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return conform(find_prices(nodes, parents, refused), FOUND), empty({"side": SIDE, "record_id": pl.String})
+
+
+# By the entity: what gives the pairs that are linked or proposed, and whom nobody could compare.
+FINDERS: Final = {
+    "party": _find_parties,
+    "person": _find_persons,
+    "product": _find_products,
+    "price": _find_prices,
+}
+
+
 # --- Putting it together ------------------------------------------------------------------------------
 
 
@@ -887,7 +922,7 @@ def _unmatched(
         "review": _ends(review),
         "partner_gone": by_id.gone,
         "too_many_alike": crowded,
-        "parent_unlinked": _without_party(nodes, parents) if entity == "person" else crowded.clear(),
+        "parent_unlinked": _without_whole(nodes, parents) if entity in WHOLE_OF else crowded.clear(),
     }
     for why, ends in reasons.items():
         lone = lone.join(
@@ -897,11 +932,13 @@ def _unmatched(
             validate="m:1",
         )
     rows = lone.select("side", "record_id", entity=pl.lit(entity), why=pl.coalesce(*reasons, pl.lit("new")))
+    if entity == "price":  # it comes and goes with its product, of which it is told already
+        rows = rows.filter(pl.col("why") != "parent_unlinked")
     return conform(rows, UNMATCHED).sort("side", "record_id")
 
 
-def _without_party(nodes: pl.DataFrame, parents: pl.DataFrame | None) -> pl.DataFrame:
-    parties = _ends(parents) if parents is not None else _ends()
+def _without_whole(nodes: pl.DataFrame, parents: pl.DataFrame | None) -> pl.DataFrame:
+    wholes = _ends(parents) if parents is not None else _ends()
     return nodes.join(
-        parties, left_on=["side", "parent_id"], right_on=["side", "record_id"], how="anti"
+        wholes, left_on=["side", "parent_id"], right_on=["side", "record_id"], how="anti"
     ).select("side", "record_id")

@@ -11,8 +11,13 @@ from typing import Final
 import polars as pl
 
 SIDES: Final = ("salesforce", "xero")
-ENTITIES: Final = ("party", "person", "document")
-MERGED: Final = ("party", "person")  # kept in agreement by units; a document is made once, then shown
+ENTITIES: Final = ("party", "person", "product", "price", "document")
+MERGED: Final = (
+    "party",
+    "person",
+    "product",
+    "price",
+)  # kept in agreement by units; a document is made once, then shown
 STATUSES: Final = ("active", "archived", "deleted", "merged")
 PHASES: Final = ("link", "fill", "settle", "create", "change", "undo")
 ACTIONS: Final = ("link", "create", "update")
@@ -76,7 +81,7 @@ FIELDS: Final[Schema] = {
 RECORDS: Final[Schema] = {
     "entity": ENTITY,
     "side": SIDE,
-    "record_id": pl.String,  # Salesforce Id; Xero ContactID; for a person in Xero "<ContactID>:primary"
+    "record_id": pl.String,  # Salesforce Id; Xero ContactID; a part of a record in Xero "<ContactID>:primary"
     "object": pl.String,
     "status": STATUS,
     "merged_into": pl.String,  # the survivor's record_id where status is merged
@@ -84,7 +89,7 @@ RECORDS: Final[Schema] = {
     "modified_by": pl.String,  # Salesforce user id; null in Xero
     "row_hash": pl.String,
     "reference": pl.String,  # the other side's id that this record carries; null where it carries none
-    "parent_id": pl.String,  # for a person: its party's record_id on the same side
+    "parent_id": pl.String,  # of a part (person, price): the whole's record_id on the same side
     "is_customer": pl.Boolean,  # null where the side does not tell
     "is_supplier": pl.Boolean,
     "in_scope": pl.Boolean,
@@ -179,7 +184,7 @@ OPERATIONS: Final[Schema] = {
     "operation_id": pl.String,  # stable hash of what it does
     "system": SIDE,  # the side that is written
     "entity": ENTITY,
-    "object": pl.String,  # Account, Contact (Salesforce); Contact (Xero)
+    "object": pl.String,  # Account, Contact ... (Salesforce); Contact, Item (Xero)
     "record_id": pl.String,  # on that side; null for a create
     "source_id": pl.String,  # the record on the other side
     "link_id": pl.String,
@@ -236,6 +241,7 @@ DOCUMENT_LINES: Final[Schema] = {
     "account": pl.String,
     "tax": pl.String,  # TaxType; null: the account's own
     "item": pl.String,  # ItemCode; null: none
+    "product_id": pl.String,  # whose item is made on demand; null where items are not
     "amount": pl.Decimal(38, 4),  # in the document's currency
     "tax_amount": pl.Decimal(38, 4),  # null: Xero decides
     "reason": pl.String,  # what is wrong with it; null: nothing

@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
 
 from reconcile import bodies, names
-from reconcile.bodies import fitting, piece_of, read_path, top
+from reconcile.bodies import fitting, loads, piece_of, read_path, top
+from reconcile.item_codes import LONGEST
 from reconcile.kinds import KINDS
-from reconcile.mapped import SHARED_EMAIL, EntityMapping, Unit
+from reconcile.mapped import DETAILS, SHARED_EMAIL, EntityMapping, Unit
 
 # Fields of Salesforce that take a country's ISO code, and no name.
 CODES: Final = ("CountryCode", "CountryCode__s")
@@ -67,7 +69,7 @@ def unfit(native: str, unit: Unit, side: str, *, limits: Limits) -> str | None:
 
     Nothing is ever cut to fit: a value that does not fit is set aside with this reason.
     """
-    body = json.loads(native)
+    body = loads(native)
     for part, path in unit.parts(side).items():
         reason = _unfit(read_path(body, path), part, path, unit, side, limits)
         if reason:
@@ -77,7 +79,9 @@ def unfit(native: str, unit: Unit, side: str, *, limits: Limits) -> str | None:
 
 def _unfit(value: Any, part: str, path: str, unit: Unit, side: str, limits: Limits) -> str | None:
     if value in (None, ""):
-        needed = path in limits.required or (side == "xero" and path == "Name")
+        # How Xero would take a price without a number nobody could say.
+        unpriced = side == "xero" and unit.kind == "price"
+        needed = path in limits.required or (side == "xero" and path == "Name") or unpriced
         return "it is required, and would be cleared" if needed else None
     if isinstance(value, str):
         longest = limits.lengths.get(path)
@@ -95,6 +99,10 @@ def _unfit_kind(value: Any, part: str, path: str, unit: Unit, side: str) -> str 
         return "Xero takes no letters beyond ASCII in an e-mail address"
     if unit.kind == "number" and isinstance(value, str):
         return "not a number that JSON carries exactly"
+    if unit.kind == "price":
+        return _unfit_price(value, side)
+    if unit.kind == "item_code" and side == "xero":
+        return _unfit_code(str(value))
     if unit.kind == "date" and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(value)):
         return "not a date"
     if unit.kind == "lookup" and unit.lookup and value not in unit.lookup.write[side].values():
@@ -104,6 +112,29 @@ def _unfit_kind(value: Any, part: str, path: str, unit: Unit, side: str) -> str 
     is_country_part = (part == "country" and unit.kind == "address") or unit.kind == "country"
     if side == "xero" and is_country_part and not re.fullmatch("[A-Za-z ]+", str(value)):
         return "the text names no country that is known, and Xero takes only letters there"
+    return None
+
+
+PRICE_PLACES: Final = {"salesforce": 2, "xero": 4}  # currency(18,2); unitdp=4
+HIGHEST_PRICE: Final = 10**12
+
+
+def _unfit_price(value: Any, side: str) -> str | None:
+    places = PRICE_PLACES[side]
+    if isinstance(value, str):
+        return "not a number"
+    if not 0 <= value < HIGHEST_PRICE:
+        return "not a price: it is below nothing, or too large to be exact"
+    if Decimal(value) != round(Decimal(value), places):
+        return f"a price of more than {places} decimals, which {side.title()} does not keep"
+    return None
+
+
+def _unfit_code(code: str) -> str | None:
+    if len(code) > LONGEST:
+        return f"found {len(code)} characters, expected {LONGEST} at most"
+    if re.search(r'["\\\x00-\x1f]', code):
+        return "a code with a quote or a backslash can't be asked for in Xero"
     return None
 
 
@@ -128,7 +159,8 @@ def _texts_of(body: Mapping[str, Any], unit: Unit, side: str) -> dict[str, Any]:
 
 def observed_pieces(body: Mapping[str, Any], entity: EntityMapping, side: str) -> dict[str, str]:
     """As `pieces`, without the units that this body does not tell: keys that are not there (in Xero: lists),
-    values of a person who asked to be forgotten, Xero's e-mail where it belongs to the other entity."""
+    values of a person who asked to be forgotten, Xero's e-mail where it belongs to the other entity, the sale of
+    an item that is not sold."""
     if side == "xero" and body.get("ContactStatus") == "GDPRREQUEST":
         return {}
     found = pieces(body, entity, side)
@@ -140,6 +172,8 @@ def _tells(body: Mapping[str, Any], unit: Unit, entity: EntityMapping, side: str
     if side == "salesforce":
         return all(name in body for name in tops)
     if any(name in bodies.SLOTS and body.get(name) is None for name in tops):
+        return False
+    if entity.is_item and any(body.get(flag) is False and tops & {*names} for flag, names in DETAILS.items()):
         return False
     if unit.kind == "email" and unit.xero == (SHARED_EMAIL,):
         primary = bool(names.fold(body.get("FirstName")) or names.fold(body.get("LastName")))

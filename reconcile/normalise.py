@@ -16,12 +16,13 @@ import polars as pl
 from reconcile import bodies, names
 from reconcile.bodies import leaf, merge_pieces, piece, top
 from reconcile.countries import country_codes
-from reconcile.decode import PRIMARY, decode_all, decoded_rows
+from reconcile.decode import PRIMARY, decode_all, decoded_rows, exact_names
 from reconcile.errors import FixData
 from reconcile.ids import GUID, SALESFORCE_PREFIX, iso_instant, long_id, long_ids, wire_instants
 from reconcile.kinds import KINDS
-from reconcile.mapped import SHARED_EMAIL, EntityMapping, Unit
+from reconcile.mapped import DETAILS, PARENT, SHARED_EMAIL, STOCK, EntityMapping, Unit
 from reconcile.model import BASES, RECORDS, REJECTS, SIDES, VALUES, conform, empty
+from reconcile.money import quoted
 from reconcile.native import (
     Limits,
     limits_of,
@@ -84,11 +85,13 @@ def canonicalise(
 def _identified(table: pl.DataFrame, entity: EntityMapping, side: str) -> pl.DataFrame:
     """Name each row's record. In Xero a person is the primary person of a contact that has one."""
     if side == "salesforce":
-        parent = long_ids(table["AccountId"]) if entity.entity == "person" else None
+        named = PARENT.get((entity.entity, side))
+        parent = long_ids(table[named]) if named else None
         return table.with_columns(parent_id=parent if parent is not None else pl.lit(None, dtype=pl.String))
-    if entity.entity != "person":
+    if not entity.is_part(side):
         return table.with_columns(parent_id=pl.lit(None, dtype=pl.String))
-    return table.filter(HAS_PRIMARY | ~pl.col("readable")).with_columns(
+    there = HAS_PRIMARY | ~pl.col("readable") if entity.entity == "person" else pl.lit(True)
+    return table.filter(there).with_columns(
         parent_id=pl.col("record_id"), record_id=pl.col("record_id") + PRIMARY
     )
 
@@ -100,11 +103,14 @@ FORGOTTEN: Final = (pl.col("ContactStatus") == "GDPRREQUEST").fill_null(False)
 
 
 def _records(table: pl.DataFrame, entity: EntityMapping, side: str) -> pl.DataFrame:
-    facts = _salesforce_facts(table) if side == "salesforce" else _xero_facts(entity)
+    if side == "salesforce":
+        facts = _salesforce_facts(table)
+    else:
+        facts = _item_facts(entity) if entity.is_item else _xero_facts(entity)
     known = table.with_columns(**facts, reference=_reference(table, entity, side))
     known = known.with_columns(modified_at=pl.coalesce("stamp", "modified_at"))
     scope = entity.side(side).scope
-    visible = pl.col("readable") & (~FORGOTTEN if side == "xero" else pl.lit(True))
+    visible = pl.col("readable") & ~_forgotten(entity, side)
     in_scope = (
         _holds(known, scope.expression, scope.columns) if scope else pl.repeat(True, len(known), eager=True)
     )
@@ -117,7 +123,8 @@ def _records(table: pl.DataFrame, entity: EntityMapping, side: str) -> pl.DataFr
 
 
 def _salesforce_facts(table: pl.DataFrame) -> dict[str, pl.Expr | pl.Series]:
-    merged = long_ids(table["MasterRecordId"])
+    nothing = pl.repeat(None, len(table), dtype=pl.String, eager=True)
+    merged = long_ids(table["MasterRecordId"]) if "MasterRecordId" in table.columns else nothing
     gone = (pl.col("deleted") | pl.col("IsDeleted")).fill_null(False)
     return {
         "merged_into": merged,
@@ -154,6 +161,25 @@ def _xero_facts(entity: EntityMapping) -> dict[str, pl.Expr | pl.Series]:
         "is_customer": pl.col("IsCustomer"),
         "is_supplier": pl.col("IsSupplier"),
     }
+
+
+def _item_facts(entity: EntityMapping) -> dict[str, pl.Expr | pl.Series]:
+    """Items know no archive: one that is gone was deleted."""
+    gone = pl.col("deleted").fill_null(False)
+    stock = {"quantity_on_hand": pl.when("IsTrackedAsInventory").then(STOCK)} if entity.shows_stock else {}
+    return {
+        "merged_into": pl.lit(None, dtype=pl.String),
+        "status": pl.when(gone).then(pl.lit("deleted")).otherwise(pl.lit("active")),
+        "stamp": wire_instants(pl.col("UpdatedDateUTC")),
+        "modified_by": pl.lit(None, dtype=pl.String),
+        "is_customer": pl.lit(None, dtype=pl.Boolean),
+        "is_supplier": pl.lit(None, dtype=pl.Boolean),
+        **stock,
+    }
+
+
+def _forgotten(entity: EntityMapping, side: str) -> pl.Expr:
+    return FORGOTTEN if side == "xero" and not entity.is_item else pl.lit(False)
 
 
 def _reference(table: pl.DataFrame, entity: EntityMapping, side: str) -> pl.Series:
@@ -200,7 +226,8 @@ def _observed(unit: Unit, entity: EntityMapping, side: str, observed: frozenset[
         return pl.lit(False)
     tells = [pl.col("readable"), *(~pl.col("faults").list.contains(path) for path in paths)]
     if side == "xero":
-        tells.append(~FORGOTTEN)
+        tells.append(~_forgotten(entity, side))
+        tells += _sold(entity, paths)
         tells += [pl.col(f"has {name}") for name in {top(path) for path in paths} if name in bodies.SLOTS]
         if unit.kind == "email" and unit.xero == (SHARED_EMAIL,):
             tells.append(_owns_email(entity))
@@ -209,6 +236,13 @@ def _observed(unit: Unit, entity: EntityMapping, side: str, observed: frozenset[
             pl.col(path).is_not_null() | pl.col("body").str.contains(rf'"{path}"\s*:') for path in paths
         ]
     return pl.all_horizontal(tells)
+
+
+def _sold(entity: EntityMapping, paths: list[str]) -> list[pl.Expr]:
+    """An item that is not sold tells no price of a sale; one that is not purchased none of a purchase."""
+    tops = {top(path) for path in paths}
+    flags = [flag for flag, names in DETAILS.items() if entity.is_item and tops & {*names}]
+    return [pl.col(flag).fill_null(True) for flag in flags]
 
 
 def _covered(path: str, observed: frozenset[str]) -> bool:
@@ -301,11 +335,18 @@ def _projections(
             frames.append(_rows(table, entity, side, unit, pl.col(f"value {unit.name}")))
             continue
         told = pl.col(projection.from_).cast(pl.String)
-        seen = pl.col("readable") & ~FORGOTTEN & told.is_not_null()
+        if unit.kind == "number":
+            plain = pl.Series(projection.from_, _numbers(records[projection.from_]), dtype=pl.String)
+            records = records.with_columns(plain)
+        seen = pl.col("readable") & ~_forgotten(entity, side) & told.is_not_null()
         frames.append(
             _rows(records.with_columns(seen.alias(f"observed {unit.name}")), entity, side, unit, told)
         )
     return pl.concat(frames) if frames else empty(VALUES)
+
+
+def _numbers(texts: pl.Series) -> pl.Series:
+    return KINDS["number"].canonical(texts.cast(pl.String).to_frame("text"), "xero", None)
 
 
 def _creatable(table: pl.DataFrame, records: pl.DataFrame, entity: EntityMapping, side: str) -> pl.Series:
@@ -347,7 +388,10 @@ def _canonical_group(group: pl.DataFrame, entity: EntityMapping, name: str, side
         return nothing.with_columns(kind=pl.lit(unit.kind))
     some = group.filter(pl.col("native").is_not_null())
     types = dict.fromkeys(unit.leaves(side), KINDS[unit.kind].dtype)
-    decoded = decode_all(some["native"], bodies.body_schema(types))
+    natives, exact = some["native"], exact_names(entity, side)
+    if exact:
+        natives = some.select(quoted(pl.col("native"), exact)).to_series()
+    decoded = decode_all(natives, bodies.body_schema(types))
     if decoded is None and len(some):
         raise DamagedPiece(entity=entity.entity, unit=name, side=side)
     if decoded is None or not len(some):

@@ -245,6 +245,8 @@ RULES: Final = {
     "score": "a score over names, e-mail, phone and address",
     "name": "the name of the person within its company",
     "email": "the e-mail address",
+    "code": "the product code",
+    "product": "the product that it is a price of",
 }
 
 

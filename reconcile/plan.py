@@ -71,10 +71,12 @@ def build_plan(
     fields: pl.DataFrame,
     decisions: pl.DataFrame,
     needed: frozenset[str] = frozenset(),
+    products: frozenset[str] = frozenset(),
 ) -> Plan:
     """Give the plan of all entities that are kept in agreement.
 
-    Takes a Part for each entity, FIELDS, DECISIONS, and the accounts that documents need as contacts.
+    Takes a Part for each entity, FIELDS, DECISIONS, the accounts that documents need as contacts, and the
+    products that their lines need as items.
     Raises nothing: what can't be done is in rejects.
     """
     by_entity = {part.mapping.entity: part for part in parts}
@@ -92,7 +94,7 @@ def build_plan(
         ):
             rows += made[0]
             rejects += made[1]
-    created = create_operations(by_entity, limits, decisions, makers, rows, needed)
+    created = create_operations(by_entity, limits, decisions, makers, rows, needed, products)
     ordered = _in_order([*rows, *created.operations], by_entity)
     kept, double = without_double_writes(ordered, by_entity)
     kept, misplaced = without_email_in_other_hands(kept, by_entity)
@@ -198,16 +200,21 @@ def _without_orphans(rows: Sequence[Row]) -> list[Row]:
 
 def with_dependents(operations: pl.DataFrame, ids: Iterable[str]) -> set[str]:
     """Give these operations' ids and those of all that depend on them, at whatever distance."""
-    out = set(ids)
-    while more := set(operations.filter(pl.col("depends_on").is_in(list(out)))["operation_id"]) - out:
-        out |= more
+    out, new = set(ids), set(ids)
+    while new:
+        named = pl.col("native_after").str.contains_any([f'"$from":"{which}"' for which in sorted(new)])
+        depends = pl.col("depends_on").is_in(list(new)).fill_null(False) | named.fill_null(False)
+        new = set(operations.filter(depends)["operation_id"]) - out
+        out |= new
     return out
 
 
 def without_unneeded(operations: pl.DataFrame, on_demand: frozenset[str]) -> pl.DataFrame:
-    """Leave out contacts that were to be made for a document which is not made, with what depends on them."""
-    needed = operations.filter(pl.col("entity") == "document")["depends_on"].drop_nulls()
-    out = with_dependents(operations, on_demand - set(needed))
+    """Leave out contacts and items that were to be made for a document which is not made, with their dependents."""
+    documents = operations.filter(pl.col("entity") == "document")
+    named = documents["native_after"].str.extract_all(r'"\$from":"[^"]+"').explode().drop_nulls()
+    needed = {*documents["depends_on"].drop_nulls(), *named.str.slice(9).str.strip_chars('"')}
+    out = with_dependents(operations, on_demand - needed)
     return operations.filter(~pl.col("operation_id").is_in(list(out)))
 
 

@@ -23,7 +23,7 @@ from reconcile.mapped import (
 from reconcile.model import SIDES
 
 # Demanded by the server, not by the schema.
-SERVER_REQUIRED: Final = {("party", "xero"): ("Name",)}
+SERVER_REQUIRED: Final = {("party", "xero"): ("Name",), ("product", "xero"): ("Code",)}
 
 
 def check_mapping(mapping: Mapping, fields: pl.DataFrame) -> None:
@@ -162,6 +162,7 @@ TEXTS: Final = (
 TYPES: Final = {
     "boolean": ("boolean",),
     "number": ("double", "currency", "percent", "int", "long"),
+    "price": ("currency", "double"),
     "date": ("date", "datetime"),
 }
 
@@ -183,8 +184,8 @@ def _check_reference(mapped: SideMapping, side: str, schema: MappingOf[str, dict
 
 
 def _check_required(entity: EntityMapping, side: str, schema: MappingOf[str, dict[str, Any]]) -> None:
-    if entity.entity == "person" and side == "xero":
-        return  # no record of its own: it fills its contact's name
+    if entity.is_part(side):
+        return  # no record of its own: it fills fields of another
     mapped = entity.side(side)
     given = {path for unit in entity.units if unit.receives(side) for path in unit.leaves(side)}
     given |= {*mapped.defaults, mapped.reference, PARENT.get((entity.entity, side))}

@@ -189,6 +189,8 @@ def _link(present: Present, row: Row, run: str) -> Row | str:
 def _new_record(present: Present, row: Row, run: str) -> Row | str:
     if row["system"] == "salesforce":
         return NOT_DELETED
+    if row["entity"] == "product":
+        return "an item can't be archived, and is not deleted by us: delete it in Xero, if that is meant"
     if row["entity"] != "party":
         return "a person in Xero goes with the contact"
     if not present.is_active("xero", row["record_id"]):

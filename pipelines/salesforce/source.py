@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OBJECTS: Final = ("Account", "Contact")
+PRODUCTS: Final = ("Product2", "Pricebook2", "PricebookEntry")  # where the mapping names a product
 NEEDED: Final = ("Id", "IsDeleted", "MasterRecordId", "SystemModstamp", "LastModifiedById")
 MERGED: Final = frozenset(OBJECTS)  # only these can be merged, and tell into which
 # Compound fields repeat their parts; base64 is a file.

@@ -194,6 +194,15 @@ OBJECTS: Final[dict[str, Fields]] = {
 }
 # Of these only what we read is listed: what else they carry is no news.
 LISTED_IN_PART: Final = frozenset({"Organisation"})
+ITEM_DETAILS: Final = {
+    "SalesDetails": (("UnitPrice", NUMBER), ("AccountCode", TEXT), ("TaxType", TEXT)),
+    "PurchaseDetails": (
+        ("UnitPrice", NUMBER),
+        ("AccountCode", TEXT),
+        ("COGSAccountCode", TEXT),
+        ("TaxType", TEXT),
+    ),
+}
 PHONE_PARTS: Final = (("PhoneNumber", 50), ("PhoneAreaCode", 10), ("PhoneCountryCode", 20))
 ADDRESS_PARTS: Final = (
     *((f"AddressLine{n}", 500) for n in range(1, 5)),
@@ -209,7 +218,7 @@ OPTIONS: Final = {
     ("Invoice", "Status"): ["DRAFT", "SUBMITTED", "DELETED", "AUTHORISED", "PAID", "VOIDED"],
 }
 # Only the server demands these; the schema demands nothing.
-DEMANDED: Final = frozenset({("Contact", "Name")})
+DEMANDED: Final = frozenset({("Contact", "Name"), ("Item", "Code")})
 
 # Not part of what a record is. StatusAttributeString, HasErrors, ValidationErrors and Warnings speak of a
 # write, not of the record. A contact's Balances move with each invoice and payment without moving its
@@ -259,6 +268,9 @@ def observed_paths(object_name: str) -> frozenset[str]:
 
 def _paths(object_name: str) -> Iterator[tuple[str, str, int | None, bool]]:
     yield from OBJECTS[object_name]
+    if object_name == "Item":
+        for group, fields in ITEM_DETAILS.items():
+            yield from ((f"{group}.{name}", kind, None, WRITABLE) for name, kind in fields)
     if object_name != "Contact":
         return
     for slot in PHONES:

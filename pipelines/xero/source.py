@@ -29,16 +29,19 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
 }
 
 
-def pull_object(client: XeroClient, object_name: str, *, since: datetime | None) -> Extract:
+def pull_object(
+    client: XeroClient, object_name: str, *, since: datetime | None, needed: frozenset[str] = frozenset()
+) -> Extract:
     """Pull an object, archived and voided records too; all of it where `since` is null.
 
+    needed: fields that the mapping reads: they are part of what a record is, though their changes move no stamp.
     Raises SnapshotRefused where the pages can't be shown to be complete, TypeChanged, UnexpectedReply, and
     as the client does.
     """
     new: set[str] = set()
-    read = _reader(object_name, new)
+    read, volatile = _reader(object_name, new), VOLATILE - needed
     collected = complete(
-        object_name, lambda: collect(ordered_pages(client, object_name, since=since), read, VOLATILE)
+        object_name, lambda: collect(ordered_pages(client, object_name, since=since), read, volatile)
     )
     news = new and object_name not in LISTED_IN_PART
     notes = (f"new fields, kept and not mapped: {', '.join(sorted(new))}",) if news else ()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from pipelines.settings import Push
 from pipelines.xero.client import API, RESOURCES
 from reconcile.bodies import dumps
 from reconcile.ids import GUID
+from reconcile.mapped import GROUPS
 
 SIDE: Final = "xero"
 SUMMARIZE: Final = (
@@ -43,6 +44,7 @@ SHAPES: Final = {
     "Contact": Shape(SUMMARIZE, ("Name",), ("already", "must be unique", "matched an archived contact")),
     # unitdp: else prices are cut to two places.
     "Invoice": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
+    "Item": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already exists",)),
 }
 
 
@@ -67,6 +69,34 @@ def _request(object_name: str, action: str, batch: tuple[Intent, ...]) -> Reques
 def _element(intent: Intent) -> dict[str, Any]:
     own = {RESOURCES[intent.object].id_field: intent.record_id} if intent.record_id else {}
     return {**own, **intent.body}
+
+
+def writes_in_group(intent: Intent) -> bool:
+    """Say whether an update writes fields inside a group of an item (its details of sales or purchases)."""
+    return intent.object == "Item" and intent.action == "update" and bool(GROUPS & intent.body.keys())
+
+
+def with_whole_groups(request: Request, now: Callable[[Intent], Mapping[str, Any] | None]) -> Request:
+    """Give a request whose groups are whole: what we do not change in them goes out as it is there.
+
+    Whether Xero keeps what a group leaves out is unconfirmed. now: intent -> its record as last seen.
+    """
+    if not any(map(writes_in_group, request.intents)):
+        return request
+    whole = [
+        replace(one, body=_whole(one.body, now(one) or {})) if writes_in_group(one) else one
+        for one in request.intents
+    ]
+    body = dumps({RESOURCES["Item"].key: [_element(one) for one in whole]}).encode()
+    return replace(request, body=body)
+
+
+def _whole(sent: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        name: {field: value for field, value in (now.get(name) or {}).items() if value is not None}
+        for name in GROUPS & sent.keys()
+    }
+    return {name: {**kept[name], **value} if name in kept else value for name, value in sent.items()}
 
 
 def keeps_failure(status: int) -> bool:

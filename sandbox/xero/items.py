@@ -71,7 +71,11 @@ def _write_one(books: Books, sent: Body, *, create_only: bool, places: int) -> W
             values[flag] = sent[flag]
     for name in ("SalesDetails", "PurchaseDetails"):
         if isinstance(sent.get(name), dict):
-            values[name] = {**(existing or {}).get(name, {}), **_sent_details(sent[name], places, errors)}
+            before = (
+                {} if books.dialect["item_details_not_sent"] == "lost" else (existing or {}).get(name, {})
+            )
+            details = {**before, **_sent_details(sent[name], places, errors)}
+            values[name] = {field: value for field, value in details.items() if value != ""}
     item: Body = {**(existing or {"ItemID": str(uuid.uuid4())}), **values}
     item = {name: value for name, value in item.items() if value != ""}
     _check_accounts(books.store, values, errors)
@@ -213,7 +217,7 @@ def dumped(item: Body) -> Body:
 def _details(details: Any, places: int) -> Body:
     shown = dict(details or {})
     if "UnitPrice" in shown:
-        shown["UnitPrice"] = _price(shown["UnitPrice"], places)
+        shown["UnitPrice"] = _price(Decimal(str(shown["UnitPrice"])), places)
     return shown
 
 

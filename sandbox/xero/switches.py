@@ -201,6 +201,11 @@ SWITCHES = (
         "a DRAFT or SUBMITTED document dated in a locked period: refused as an approved one is; accepted",
     ),
     _switch(
+        "item_details_not_sent",
+        ("kept", "lost"),
+        "what a write leaves out of an item's SalesDetails or PurchaseDetails: stays; is emptied",
+    ),
+    _switch(
         "used_item_deleted",
         ("refuse", "accept"),
         "deletion of an item that a line of a document names",
