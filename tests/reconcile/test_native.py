@@ -34,6 +34,8 @@ UNITS = {
     "upper": "{salesforce: Code__c, xero: AccountNumber, as: upper, flows: both}",
     "lower": "{salesforce: Code__c, xero: AccountNumber, as: lower, flows: both}",
     "code": "{salesforce: Tax__c, xero: TaxNumber, as: code, flows: both}",
+    "item_code": "{salesforce: Code__c, xero: AccountNumber, as: item_code, flows: both}",
+    "price": "{salesforce: Price__c, xero: Discount, as: price, flows: both}",
 }
 NO_LIMITS = Limits(lengths={}, options={}, required=frozenset())
 

@@ -21,13 +21,14 @@ import json, sys, time
 from pathlib import Path
 import click, polars, duckdb, sqlalchemy, httpx, cryptography  # what any run needs
 from pipelines import runs
-began = time.monotonic()
+began, loaded = time.monotonic(), time.process_time()
 with runs.open_context(Path(sys.argv[1]), progress=lambda text: None) as ctx:
     planned = runs.plan(ctx)
 seconds = time.monotonic() - began
 heavy = [name for name in sys.argv[2:] if name in sys.modules]
 count = planned.operations.height
-print(json.dumps({"seconds": seconds, "cpu": time.process_time(), "operations": count, "heavy": heavy}))
+cpu = time.process_time() - loaded
+print(json.dumps({"seconds": seconds, "cpu": cpu, "operations": count, "heavy": heavy}))
 """
 
 
@@ -61,7 +62,8 @@ def test_a_quiet_run_is_quick_and_loads_no_heavy_library(pair: Pair) -> None:
     pair.plan()
     seen = in_a_process(pair)
     assert (seen["operations"], seen["heavy"]) == (0, [])
-    assert seen["cpu"] < 3  # the processor's, so that a busy machine does not fail the test
+    # The processor's, and without the libraries' loading (2 s on a slow machine): a busy one does not fail it.
+    assert seen["cpu"] < 2
     assert seen["seconds"] < 10
 
 
