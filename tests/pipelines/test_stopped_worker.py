@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,18 @@ def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_when_it_goes_on
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     # Just after the mark that its bytes leave now, before the first of them; and with the reply in its hands.
-    # A beat of the lease counts as points too: on a slow machine one of them may lie inside its transaction.
-    found = stop_push.sweep([9, 22], tmp_path)
-    inside = found["inside a transaction: the other was told to wait"]
-    assert found["lease lost"] >= 1 and found["lease lost"] + inside == 2, found
+    for point in (9, 22):
+        assert _ended(point, tmp_path) == {"lease lost": 1}
+
+
+def _ended(point: int, root: Path) -> Counter[str]:
+    """Stop it there; again where the halt met a beat of its lease inside a transaction, which nobody gets past."""
+    for number in range(3):
+        (root / f"{point}_{number}").mkdir()
+        found = stop_push.sweep([point], root / f"{point}_{number}")
+        if not found["inside a transaction: the other was told to wait"]:
+            break
+    return found
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ seconds = time.monotonic() - began
 heavy = [name for name in sys.argv[2:] if name in sys.modules]
 count = planned.operations.height
 cpu = time.process_time() - loaded
-print(json.dumps({"seconds": seconds, "cpu": cpu, "operations": count, "heavy": heavy}))
+print(json.dumps({"seconds": seconds, "cpu": cpu, "loaded": loaded, "operations": count, "heavy": heavy}))
 """
 
 
@@ -62,8 +62,8 @@ def test_a_quiet_run_is_quick_and_loads_no_heavy_library(pair: Pair) -> None:
     pair.plan()
     seen = in_a_process(pair)
     assert (seen["operations"], seen["heavy"]) == (0, [])
-    # The processor's, and without the libraries' loading (2 s on a slow machine): a busy one does not fail it.
-    assert seen["cpu"] < 2
+    # The processor's, held against what loading the libraries took: neither a busy machine nor a slow one fails it.
+    assert seen["cpu"] < seen["loaded"], seen
     assert seen["seconds"] < 10
 
 
