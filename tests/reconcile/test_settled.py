@@ -28,14 +28,9 @@ from reconcile.model import (
     SETTLEMENTS,
     conform,
 )
-from reconcile.settled import (
-    Ledger,
-    account_balances,
-    balances,
-    customer,
+from reconcile.settled import Ledger, account_balances, balances, customer, settled, settlements
+from reconcile.shown import (
     projections,
-    settled,
-    settlements,
     shown_accounts,
     shown_invoices,
     shown_payments,

@@ -17,13 +17,9 @@ import polars as pl
 import pytest
 
 from reconcile.model import LINKS, RAW, conform
-from reconcile.settled import (
-    Ledger,
-    account_balances,
-    balances,
+from reconcile.settled import Ledger, account_balances, balances, settled, settlements
+from reconcile.shown import (
     projections,
-    settled,
-    settlements,
     shown_accounts,
     shown_invoices,
     shown_payments,
