@@ -108,7 +108,10 @@ def whole(name: str, says: str, of: tuple[str, dict[str, Any]], severity: Severi
 # --- raw ----------------------------------------------------------------------------------------------
 
 GUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-PREFIXES: Final = {"Account": "001", "Contact": "003", "Opportunity": "006", "OpportunityLineItem": "00k"}
+PREFIXES: Final = {
+    "Account": "001", "Contact": "003", "Opportunity": "006", "OpportunityLineItem": "00k", "Order": "801",
+    "OrderItem": "802",
+}  # fmt: skip
 # Where a body of Xero carries its own id.
 XERO_IDS: Final = {"Invoice": "InvoiceID", "Account": "AccountID", "Item": "ItemID"}
 

@@ -223,7 +223,7 @@ def _stages(name: str, seen: Mapping[str, Mapping[str, Any]], mapping: FieldMapp
     invoice = mapping.invoice
     if invoice is None or invoice.salesforce != name or invoice.stages is None:
         return
-    known = [str(one.get("value")) for one in seen.get("StageName", {}).get("picklistValues") or ()]
+    known = [str(one.get("value")) for one in seen.get(invoice.source.stage, {}).get("picklistValues") or ()]
     wrong = [stage for stage in invoice.stages if stage not in known]
     near = [other for stage in wrong for other in get_close_matches(stage, known, n=1)]
     yield _verdict(

@@ -42,6 +42,8 @@ FOR_PRODUCTS: Final = tuple(("salesforce", name) for name in PRODUCTS)
 FOR_DOCUMENTS: Final = (
     ("salesforce", "Opportunity"),
     ("salesforce", "OpportunityLineItem"),
+    ("salesforce", "Order"),
+    ("salesforce", "OrderItem"),
     ("xero", "Invoice"),
     *(("xero", name) for name in REFERENCES),
 )
@@ -177,7 +179,7 @@ def _is_kept(object_name: str, needed: Mapping[str, Mapping[str, frozenset[str]]
 
 def _documents_moved(states: Mapping[tuple[str, str], ObjectState]) -> bool:
     """Say whether anything of which invoices are made arrived in this pull: then one may have to be planned."""
-    made_of = ("Opportunity", "OpportunityLineItem", "Invoice")
+    made_of = ("Opportunity", "OpportunityLineItem", "Order", "OrderItem", "Invoice")
     return any(state.rows_changed for (_, name), state in states.items() if name in made_of)
 
 

@@ -40,6 +40,7 @@ class Sources:
         """Take SEEN of a plan; null where it has none, as when an earlier run's intents are settled."""
         self._seen_at, invoice = seen_at, mapping.invoice
         self._object, self._lines = (invoice.salesforce, invoice.lines) if invoice else ("", "")
+        self._parent = invoice.source.parent if invoice else ""
         self._bodies: dict[str, Body] = {}
         if seen is not None:
             mine = seen.filter(pl.col("object") == self._object).select("record_id", "body")
@@ -83,7 +84,7 @@ class Sources:
     def _of_moved_lines(self, looks: Looks) -> set[str]:
         """Give the sources of which a line was made, changed or taken out since the snapshot."""
         return {
-            str(body.get("OpportunityId"))
+            str(body.get(self._parent))
             for body in looks.records(SIDE, self._lines)
             if (at := modified_at(body, SIDE)) is not None
             and self._seen_at is not None

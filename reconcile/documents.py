@@ -16,7 +16,7 @@ import polars as pl
 from reconcile import names
 from reconcile.decode import decoded_bodies
 from reconcile.ids import iso_instant, long_ids
-from reconcile.mapped import INVOICE, LINE_FIELDS, REFERENCE_DATA, DocumentMapping
+from reconcile.mapped import ACTIVATED, INVOICE, PRODUCT_NAMES, REFERENCE_DATA, DocumentMapping
 from reconcile.model import DOCUMENT_LINES, DOCUMENTS, INVOICES, REJECTS, conform
 from reconcile.money import (
     AMOUNT,
@@ -36,7 +36,7 @@ from reconcile.timezones import zone_of
 
 CLOSED: Final = ("VOIDED", "DELETED")
 LONGEST_REFERENCE: Final = 255
-BOOLEANS: Final = ("IsWon", "IsDeleted", "IsSold", "CanApplyToRevenue")
+BOOLEANS: Final = ("IsWon", "IsDeleted", "IsReductionOrder", "IsSold", "CanApplyToRevenue")
 ID_FIELDS: Final = {
     "Account": "AccountID",
     "Invoice": "InvoiceID",
@@ -74,13 +74,14 @@ class Books:
 def canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Documents:
     """Bring opportunities, lines and invoices into canonical form.
 
-    Takes RAW by "side.object": the opportunities and lines of the mapping's objects, and of Xero Invoice, Item,
-    Account, TaxRate and Organisation. Order: headers by date and id, lines by header and position.
+    Takes RAW by "side.object": the opportunities (or orders) and lines of the mapping's objects, for orders
+    Product2, and of Xero Invoice, Item, Account, TaxRate and Organisation. Order: headers by date and id, lines by
+    header and position.
     Raises nothing: an opportunity of which no invoice can be made has a reason.
     """
     books = _books(raw, mapping)
     headers, bad_headers = _headers(raw[f"salesforce.{mapping.salesforce}"], mapping, books)
-    lines, bad_lines = _lines(raw[f"salesforce.{mapping.lines}"], headers, mapping, books)
+    lines, bad_lines = _lines(raw, headers, mapping, books)
     invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
     headers = _with_totals(headers, lines, mapping)
     headers = _with_reasons(headers, lines, mapping, books, unread_lines=bad_lines.height > 0)
@@ -169,23 +170,26 @@ def _rate_fault(mapping: DocumentMapping, found: pl.DataFrame, rate: list[Decima
 
 
 def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple[pl.DataFrame, pl.DataFrame]:
-    read = mapping.fields("salesforce")[mapping.salesforce]
+    read, source = mapping.fields("salesforce")[mapping.salesforce], mapping.source
     ruled = {name for rule in mapping.rules for name in rule.columns} - {*BOOLEANS}
-    table = _table(raw, {*read, "CurrencyIsoCode"}, "Id", tuple(sorted({"Amount", *ruled})))
+    table = _table(raw, {*read, "CurrencyIsoCode"}, "Id", tuple(sorted({source.amount, *ruled})))
     sound = _sound(table).with_columns(row=pl.int_range(pl.len()))
     date = _days(sound[mapping.date], books.zone)
     statuses = [
         pl.when(rule.expression.fill_null(False)).then(pl.lit(then)) if rule else pl.lit(then)
         for rule, then in mapping.status
     ]
-    stages = pl.col("StageName").is_in(list(mapping.stages)) if mapping.stages is not None else pl.lit(True)
+    stages = pl.col(source.stage).is_in(list(mapping.stages)) if mapping.stages is not None else pl.lit(True)
+    flag = pl.col(source.is_won)
+    won = flag if source.is_won in BOOLEANS else flag == ACTIVATED
     shown = {f"shown_{name}": _filled(pl.col(field)) for name, field in mapping.link.fields.items()}
     stated = names.folded(pl.col("CurrencyIsoCode")).str.to_uppercase()
     headers = sound.with_columns(
         record_id=long_ids(sound["record_id"]),
         name=names.folded(pl.col("Name")),
         account_id=long_ids(sound["AccountId"]),
-        won=pl.col("IsWon").fill_null(False) & stages.fill_null(False),
+        won=won.fill_null(False) & stages.fill_null(False),
+        reduces=pl.col(source.reduces).fill_null(False) if source.reduces else pl.lit(False),
         in_scope=mapping.scope.expression.fill_null(False) if mapping.scope else pl.lit(True),
         gone=pl.col("IsDeleted").fill_null(False),
         date=date,
@@ -194,8 +198,8 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
         status=pl.coalesce(statuses),
         stated_currency=stated,
         currency=pl.coalesce(stated, pl.lit(books.base_currency, pl.String)),
-        amount=numbers(sound["Amount"]),
-        has_amount=pl.col("Amount").is_not_null(),
+        amount=numbers(sound[source.amount]),
+        has_amount=pl.col(source.amount).is_not_null(),
         **shown,
     )
     cut_over = pl.lit(mapping.cut_over, pl.Date)
@@ -226,17 +230,20 @@ def _days(texts: pl.Series, zone: str | None) -> pl.Series:
 
 
 def _lines(
-    raw: pl.DataFrame, headers: pl.DataFrame, mapping: DocumentMapping, books: Books
+    raw: Mapping[str, pl.DataFrame], headers: pl.DataFrame, mapping: DocumentMapping, books: Books
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    amounts = ("Quantity", "UnitPrice", "Discount")
-    table = _table(raw, {*LINE_FIELDS, "Discount", "Product2Id"}, "Id", amounts)
+    amounts, source = ("Quantity", "UnitPrice", "Discount"), mapping.source
+    paths = {*source.line_fields, "Discount", "Product2Id"}
+    table = _table(raw[f"salesforce.{mapping.lines}"], paths, "Id", amounts)
     sound = _sound(table).filter(~pl.col("IsDeleted").fill_null(False))
+    if source.named_by_product:
+        sound = _with_names(sound, raw["salesforce.Product2"])
     code = names.folded(pl.col("ProductCode"))
     told = names.folded(pl.col("Description"))
     on_demand = mapping.items == "on_demand"
     read = sound.with_columns(
         product_id=long_ids(sound["Product2Id"]) if on_demand else pl.lit(None, pl.String),
-        document_id=long_ids(sound["OpportunityId"]),
+        document_id=long_ids(sound[source.parent]),
         line_id=long_ids(sound["record_id"]),
         quantity=numbers(sound["Quantity"]),
         unit_price=numbers(sound["UnitPrice"]),
@@ -248,7 +255,7 @@ def _lines(
         item=pl.when(code.is_in(sorted(books.items))).then(code)
         if mapping.items == "known"
         else pl.lit(None, pl.String),
-        place=pl.col("SortOrder").cast(pl.Int64, strict=False),
+        place=pl.col(source.place).cast(pl.Int64, strict=False),
     )
     of_header = headers.select(
         document_id="record_id", places=minor_units(pl.col("currency")), header_name="name"
@@ -261,6 +268,19 @@ def _lines(
         position=pl.int_range(1, pl.len() + 1).over("document_id")
     )
     return _with_amounts(ordered, mapping, books), _unreadable(table, "salesforce")
+
+
+def _with_names(lines: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
+    """Add Name and ProductCode of each line's product; null where it has none that was read."""
+    table = _sound(_table(products, PRODUCT_NAMES, "Id"))
+    named = table.select("Name", "ProductCode", product=long_ids(table["record_id"]))
+    return lines.with_columns(product=long_ids(lines["Product2Id"])).join(
+        named.unique("product", maintain_order=True),
+        on="product",
+        how="left",
+        validate="m:1",
+        maintain_order="left",
+    )
 
 
 def _product_name() -> pl.Expr:
@@ -386,6 +406,7 @@ def _with_reasons(
             if books.zone
             else f"the day of its {mapping.date} is not known: neither is the organisation's time zone",
         ),
+        _when(pl.col("reduces"), "it takes back what another order sold: credit that in Xero"),
         _when(pl.col("account_id").is_null(), "it has no account"),
         _when(
             pl.col("currency").is_null(),
@@ -417,19 +438,19 @@ def _when(fault: pl.Expr, reason: str) -> pl.Expr:
 def _amount_cases(mapping: DocumentMapping, *, unread_lines: bool) -> list[pl.Expr]:
     if mapping.amount == "ignore":
         # Whose line it is can't be read either, and no amount would tell that it is missing.
-        return [_when(pl.lit(unread_lines), "a line of some opportunity can't be read")]
-    computed, amount = pl.col(mapping.amount), pl.col("amount")
+        return [_when(pl.lit(unread_lines), f"a line of some {mapping.source.word} can't be read")]
+    computed, amount, field = pl.col(mapping.amount), pl.col("amount"), mapping.source.amount
     said = {"subtotal": "without tax", "total": "with tax"}[mapping.amount]
     difference = pl.format(
-        f"its Amount is {{}} and its lines give {{}} ({said}): a difference of {{}} {{}}",
+        f"its {field} is {{}} and its lines give {{}} ({said}): a difference of {{}} {{}}",
         _spelled(amount),
         _spelled(computed),
         _spelled(computed.cast(EXACT) - amount),
         "currency",
     )
     return [
-        _when(~pl.col("has_amount"), "it has no Amount"),
-        _when(amount.is_null(), "its Amount is no number"),
+        _when(~pl.col("has_amount"), f"it has no {field}"),
+        _when(amount.is_null(), f"its {field} is no number"),
         pl.when((computed.cast(EXACT) != amount).fill_null(True)).then(difference),
     ]
 

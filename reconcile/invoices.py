@@ -215,16 +215,14 @@ def _shown(
         own=pl.col("own") & (pl.col("own").sum().over("found_id") == 1),
         shared=pl.len().over("found_id") > 1,
     )
-    field = mapping.link.id
+    field, word = mapping.link.id, mapping.source.word
     return keyed.with_columns(
         stop=pl.coalesce(
             pl.when(pl.col("found_status").is_null()).then(
                 pl.lit(f"its {field} names an invoice that is not in the snapshot of Xero")
             ),
             pl.when(pl.col("found_id").is_in(known["xero_id"].str.to_lowercase().implode())).then(
-                pl.lit(
-                    f"its {field} shows the invoice of another opportunity, as a copy does: empty the field"
-                )
+                pl.lit(f"its {field} shows the invoice of another {word}, as a copy does: empty the field")
             ),
             pl.when(~pl.col("own") & pl.col("shared")).then(
                 pl.lit(
@@ -232,9 +230,7 @@ def _shown(
                 )
             ),
             pl.when(~pl.col("own") & _of_another(mapping)).then(
-                pl.lit(
-                    f"its {field} shows the invoice of another opportunity, as a copy does: empty the field"
-                )
+                pl.lit(f"its {field} shows the invoice of another {word}, as a copy does: empty the field")
             ),
         )
     ).drop("key", "carried", "own", "shared")
@@ -250,7 +246,7 @@ def _of_another(mapping: DocumentMapping) -> pl.Expr:
     """Whether an invoice's key was derived from an opportunity's id."""
     if mapping.number.kind == "reserved":
         return pl.lit(False)
-    pattern = f"(?i)^{re.escape(mapping.number.prefix)}006[a-z0-9]{{15}}(-[0-9]+)?$"
+    pattern = f"(?i)^{re.escape(mapping.number.prefix)}{mapping.source.prefix}[a-z0-9]{{15}}(-[0-9]+)?$"
     return pl.col("carried").str.contains(pattern).fill_null(False)
 
 
@@ -300,6 +296,7 @@ def _open(
     taken = known["xero_id"].str.to_lowercase().implode()
     field = mapping.link.number or ""
     said = "Reference" if mapping.number.kind == "xero" else "number"
+    word = mapping.source.word
     return joined.with_columns(
         stop=pl.coalesce(
             "reason",
@@ -310,7 +307,7 @@ def _open(
             ).then(pl.lit(f"its {field} holds another value where the number belongs: empty the field")),
             pl.when(pl.col("low").is_not_null(), pl.len().over("low") > 1).then(
                 pl.lit(
-                    f"its {field} holds a number that another opportunity holds too: empty it where it is a copy"
+                    f"its {field} holds a number that another {word} holds too: empty it where it is a copy"
                 )
             ),
             pl.when(pl.col("found_count") > 1).then(
@@ -319,7 +316,7 @@ def _open(
                 )
             ),
             pl.when(pl.col("found_id").is_in(taken)).then(
-                pl.lit(f"the invoice that carries its {said} is another opportunity's")
+                pl.lit(f"the invoice that carries its {said} is another {word}'s")
             ),
             pl.when(pl.col("found_status").is_in(CLOSED)).then(
                 pl.format(
@@ -715,7 +712,7 @@ def _shown_again(row: Mapping[str, Any], mapping: DocumentMapping) -> Row:
         after=dumps(then),
         native_before=_by_field(now, mapping),
         native_after=_by_field(then, mapping),
-        reason=f"the opportunity shows what is true of its invoice: {', '.join(sorted(then))}",
+        reason=f"the {mapping.source.word} shows what is true of its invoice: {', '.join(sorted(then))}",
         rule=f"projection {mapping.at}",
     )
 
@@ -774,7 +771,7 @@ def _making(
         unit="record",
         after=dumps(_told(row, lines, who, mapping, key)),
         native_after=dumps(_body(row, lines, who, mapping, key)),
-        reason="this opportunity is won, and has no invoice",
+        reason=f"this {mapping.source.word} is {mapping.source.closed}, and has no invoice",
         rule=mapping.at,
         match_rule="create",
         score=1.0,

@@ -54,14 +54,69 @@ PRICE_BOOK: Final = ("Id", "IsDeleted", "SystemModstamp", "LastModifiedById", "N
 PRICE_FIELDS: Final = ("Pricebook2Id", "Product2Id")
 CURRENCY: Final = "CurrencyIsoCode"  # is there in an org of several currencies only
 
-# What is read for an invoice, besides the fields that its mapping names.
-DOCUMENT_FIELDS: Final = (
-    "Id", "IsDeleted", "SystemModstamp", "LastModifiedById", "IsWon", "StageName", "AccountId", "Amount", "Name",
-)  # fmt: skip
-LINE_FIELDS: Final = (
-    "Id", "IsDeleted", "SystemModstamp", "LastModifiedById", "OpportunityId", "Quantity", "UnitPrice",
-    "Name", "Description", "ProductCode", "SortOrder",
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class SourceObject:
+    """What an object of Salesforce that is invoiced calls its parts. Source: the object reference, v67.0."""
+
+    word: str  # for a person
+    closed: str  # for a person: what it is once it is to be invoiced
+    prefix: str  # of its ids
+    lines: str  # the object of its lines
+    parent: str  # the field of a line that names its header
+    stage: str  # the field that `stages` speaks of
+    is_won: str  # a flag that is true, or a text that is ACTIVATED, once it is to be invoiced
+    amount: str
+    place: str  # the field that orders its lines
+    reduces: str | None  # a flag: it takes back what another one sold
+    named_by_product: bool  # whether code and name of a line's product have to be looked up
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What is read of a header, besides the fields that the mapping names."""
+        named = {self.is_won, self.stage, "AccountId", self.amount, "Name", *filter(None, [self.reduces])}
+        return frozenset(named | {*IN_SALESFORCE})
+
+    @property
+    def line_fields(self) -> frozenset[str]:
+        """What is read of a line."""
+        told = {"Product2Id"} if self.named_by_product else {"Name", "ProductCode"}
+        return frozenset(
+            {*IN_SALESFORCE, self.parent, "Quantity", "UnitPrice", "Description", self.place} | told
+        )
+
+
+ACTIVATED: Final = "Activated"
+SOURCE_OBJECTS: Final = {
+    "Opportunity": SourceObject(
+        word="opportunity",
+        closed="won",
+        prefix="006",
+        lines="OpportunityLineItem",
+        parent="OpportunityId",
+        stage="StageName",
+        is_won="IsWon",
+        amount="Amount",
+        place="SortOrder",
+        reduces=None,
+        named_by_product=False,
+    ),
+    "Order": SourceObject(
+        word="order",
+        closed="activated",
+        prefix="801",
+        lines="OrderItem",
+        parent="OrderId",
+        stage="Status",
+        is_won="StatusCode",
+        amount="TotalAmount",
+        place="OrderItemNumber",
+        reduces="IsReductionOrder",
+        named_by_product=True,
+    ),
+}
+# What names a line whose own object does not.
+PRODUCT_NAMES: Final = (*IN_SALESFORCE, "Name", "ProductCode")
 INVOICE: Final = (
     "InvoiceID", "Type", "Status", "InvoiceNumber", "Reference", "Contact.ContactID", "CurrencyCode",
     "SubTotal", "TotalTax", "Total", "UpdatedDateUTC",
@@ -295,6 +350,11 @@ class DocumentMapping:
     at: str = ""
 
     @property
+    def source(self) -> SourceObject:
+        """What the object that is invoiced calls its parts."""
+        return SOURCE_OBJECTS[self.salesforce]
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules that look at an opportunity."""
         return tuple(rule for rule in (self.scope, *(when for when, _ in self.status)) if rule)
@@ -308,11 +368,12 @@ class DocumentMapping:
         """Object -> every field that is read of that side."""
         if side == "xero":
             return {name: frozenset(names) for name, names in {self.xero: INVOICE, **REFERENCE_DATA}.items()}
-        header = {*DOCUMENT_FIELDS, self.date, *self.link.fields.values()}
+        header = {*self.source.fields, self.date, *self.link.fields.values()}
         header |= {name for name in [self.reference] if name}
         header |= {name for rule in self.rules for name in rule.columns}
         product = {"Product2Id"} if self.items == "on_demand" else set[str]()
-        return {self.salesforce: frozenset(header), self.lines: frozenset({*LINE_FIELDS, *product})}
+        named = {"Product2": frozenset(PRODUCT_NAMES)} if self.source.named_by_product else {}
+        return {self.salesforce: frozenset(header), self.lines: self.source.line_fields | product, **named}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from reconcile import reading
 from reconcile.errors import WrongMapping
-from reconcile.mapped import DocumentLink, DocumentMapping, Numbering, Rule, is_field
+from reconcile.mapped import SOURCE_OBJECTS, DocumentLink, DocumentMapping, Numbering, Rule, is_field
 from reconcile.marked import Marked
 
 DOCUMENTS: Final = ("invoice",)
@@ -42,9 +42,17 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
     lines = _part(keys, "lines", tree, path, LINES_KEYS)
     target = _part(keys, "xero", tree, path, ("object",))
     stages = header.get("stages")
+    source = reading.choice(
+        reading.needed(header, "object", keys["salesforce"], f"{path}.salesforce"),
+        f"{path}.salesforce.object",
+        tuple(SOURCE_OBJECTS),
+        None,
+    )
     document = DocumentMapping(
-        salesforce=_object(header, "object", keys["salesforce"], f"{path}.salesforce"),
-        lines=_object(header, "lines", keys["salesforce"], f"{path}.salesforce"),
+        salesforce=source,
+        lines=reading.choice(
+            header.get("lines"), f"{path}.salesforce.lines", (SOURCE_OBJECTS[source].lines,), None
+        ),
         scope=reading.rule(header.get("scope"), f"{path}.salesforce.scope"),
         stages=None if stages is None else _stages(stages, f"{path}.salesforce.stages"),
         xero=reading.choice(target.get("object"), f"{path}.xero.object", ("Invoice",), None),

@@ -120,8 +120,10 @@ def _check_document(
 
 DOCUMENT_TYPES: Final = {
     "Amount": ("currency", "double"),
+    "IsReductionOrder": ("boolean",),
     "IsWon": ("boolean",),
     "Quantity": ("double", "int"),
+    "TotalAmount": ("currency", "double"),
     "UnitPrice": ("currency", "double"),
 }
 
