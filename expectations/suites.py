@@ -615,7 +615,11 @@ def invoice_suite() -> Suite:
     """Say what an invoice must be that a plan makes."""
     checks = (
         row("invoice_of_ours", "a sales invoice", among("type", ["ACCREC"])),
-        row("invoice_status", "a draft, or an approved invoice", among("status", ["DRAFT", "AUTHORISED"])),
+        row(
+            "invoice_status",
+            "one that an invoice can be made with",
+            among("status", ["DRAFT", "SUBMITTED", "AUTHORISED"]),
+        ),
         row("invoice_has_lines", "one line or more", absent("lines_fault")),
         row("invoice_quantity", "no quantity below zero", absent("quantity_fault")),
         row("totals_agree", "lines that add up to the total that was planned", absent("total_fault")),

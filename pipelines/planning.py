@@ -17,6 +17,7 @@ from pipelines import plans
 from pipelines.context import Context
 from pipelines.journal import PlanRow
 from pipelines.plans import Planned
+from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.documents import Documents, canonical_documents
 from reconcile.drift import standing as unit_standing
@@ -27,7 +28,7 @@ from reconcile.errors import (
     PlanUnusable,
 )
 from reconcile.invoices import Standing, document_records, standing, with_documents
-from reconcile.mapped import REFERENCE_DATA, WHOLE_OF, DocumentMapping
+from reconcile.mapped import WHOLE_OF, DocumentMapping
 from reconcile.mapping import EntityMapping, check_mapping
 from reconcile.match import match
 from reconcile.merge import merge, recent_writes
@@ -45,6 +46,7 @@ from reconcile.plan import (
     without_unneeded,
 )
 from reconcile.prices import BOOKS, ORGANISATION, in_price_book
+from reconcile.terms import due_by_terms
 
 if TYPE_CHECKING:
     from pipelines.warehouse import Snapshot, Warehouse
@@ -226,16 +228,24 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             plan = _telling(plan, _told_unread("document", "invoices", unread))
         plan = _telling(plan, told)
         return Decided(plan, tuple(parts), fields, raw)
-    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known)
+    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known, raw, links_of["party"])
     needed = invoicing.standing.accounts, invoicing.standing.products(invoicing.documents.lines)
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     return _with_invoices(ctx.mapping.invoice, Decided(plan, tuple(parts), fields, raw, invoicing), invoicing)
 
 
-def _invoicing(mapping: DocumentMapping, warehouse: Warehouse, links: pl.DataFrame) -> Invoicing:
-    """Read what invoices are made of, and say where each opportunity stands."""
+def _invoicing(
+    mapping: DocumentMapping,
+    warehouse: Warehouse,
+    links: pl.DataFrame,
+    seen: Mapping[str, pl.DataFrame],
+    parties: pl.DataFrame,
+) -> Invoicing:
+    """Read what invoices are made of, and say where each opportunity stands. parties: LINKS."""
     raw = {name: warehouse.raw(*name.split(".")) for name in mapping.objects}
     documents = canonical_documents(raw, mapping)
+    if mapping.by_terms:
+        documents = due_by_terms(documents, parties, {**seen, **raw})
     found = standing(documents, links, mapping)
     records, named = document_records(documents, mapping)
     known = model.conform(links.filter(pl.col("entity") == "document"), model.LINKS)
@@ -478,7 +488,7 @@ def check(
 
 
 NOT_CHECKED: Final = frozenset(
-    f"xero.{name}" for name in REFERENCE_DATA
+    f"xero.{name}" for name in REFERENCES
 )  # short lists, some without ids and times
 
 

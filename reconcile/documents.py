@@ -16,7 +16,14 @@ import polars as pl
 from reconcile import names
 from reconcile.decode import decoded_bodies
 from reconcile.ids import iso_instant, long_ids
-from reconcile.mapped import ACTIVATED, INVOICE, PRODUCT_NAMES, REFERENCE_DATA, DocumentMapping
+from reconcile.mapped import (
+    ACTIVATED,
+    BRANDING_THEME,
+    INVOICE,
+    PRODUCT_NAMES,
+    REFERENCE_DATA,
+    DocumentMapping,
+)
 from reconcile.model import DOCUMENT_LINES, DOCUMENTS, INVOICES, REJECTS, conform
 from reconcile.money import (
     AMOUNT,
@@ -33,6 +40,7 @@ from reconcile.money import (
     quoted,
 )
 from reconcile.timezones import zone_of
+from reconcile.tracking import tracked
 
 CLOSED: Final = ("VOIDED", "DELETED")
 LONGEST_REFERENCE: Final = 255
@@ -69,6 +77,8 @@ class Books:
     account: str | None  # why the mapping's account can't be used; null: it can
     tax: str | None  # likewise its tax
     rate: Decimal | None  # of that tax, in percent
+    branding_id: str | None  # of the mapping's branding theme
+    branding: str | None  # why that can't be used; null: it can, or none is named
 
 
 def canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Documents:
@@ -136,6 +146,7 @@ def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
     items = read("Item").filter(pl.col("IsSold").fill_null(True))
     found = rates.filter(pl.col("TaxType") == mapping.tax).head(1) if mapping.tax else rates.clear()
     rate = numbers(found["EffectiveRate"]).to_list()
+    branding_id = _theme(raw, mapping.branding)
     return Books(
         zone=zone_of(_first(organisation, "Timezone")),
         base_currency=_first(organisation, "BaseCurrency"),
@@ -143,7 +154,20 @@ def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
         account=_code_fault("account", mapping.account, accounts.filter(pl.col("Code") == mapping.account)),
         tax=_code_fault("tax", mapping.tax, found) or _rate_fault(mapping, found, rate),
         rate=rate[0] if rate else None,
+        branding_id=branding_id,
+        branding=f"the branding theme {mapping.branding} of the mapping is not in Xero"
+        if mapping.branding and branding_id is None
+        else None,
     )
+
+
+def _theme(raw: Mapping[str, pl.DataFrame], name: str | None) -> str | None:
+    """Give the BrandingThemeID of a name, without regard to case; null where there is none."""
+    if name is None:
+        return None
+    themes = _sound(_table(raw["xero.BrandingTheme"], BRANDING_THEME, "BrandingThemeID"))
+    found = themes.filter(names.folded(pl.col("Name")).str.to_lowercase() == name.lower())
+    return _first(found, "BrandingThemeID")
 
 
 def _first(table: pl.DataFrame, column: str) -> str | None:
@@ -196,6 +220,7 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
         has_date=names.folded(pl.col(mapping.date)).is_not_null(),
         reference=names.folded(pl.col(mapping.reference)) if mapping.reference else pl.lit(None, pl.String),
         status=pl.coalesce(statuses),
+        branding=pl.lit(books.branding_id, pl.String),
         stated_currency=stated,
         currency=pl.coalesce(stated, pl.lit(books.base_currency, pl.String)),
         amount=numbers(sound[source.amount]),
@@ -233,7 +258,8 @@ def _lines(
     raw: Mapping[str, pl.DataFrame], headers: pl.DataFrame, mapping: DocumentMapping, books: Books
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     amounts, source = ("Quantity", "UnitPrice", "Discount"), mapping.source
-    paths = {*source.line_fields, "Discount", "Product2Id"}
+    of_lines = {track.category: track.field for track in mapping.tracking if track.of_line}
+    paths = {*source.line_fields, "Discount", "Product2Id", *of_lines.values()}
     table = _table(raw[f"salesforce.{mapping.lines}"], paths, "Id", amounts)
     sound = _sound(table).filter(~pl.col("IsDeleted").fill_null(False))
     if source.named_by_product:
@@ -256,14 +282,22 @@ def _lines(
         if mapping.items == "known"
         else pl.lit(None, pl.String),
         place=pl.col(source.place).cast(pl.Int64, strict=False),
+        **{f"tracked {category}": pl.col(field) for category, field in of_lines.items()},
     )
+    of_headers = {track.category: track.field for track in mapping.tracking if not track.of_line}
     of_header = headers.select(
-        document_id="record_id", places=minor_units(pl.col("currency")), header_name="name"
+        document_id="record_id",
+        places=minor_units(pl.col("currency")),
+        header_name="name",
+        **{f"tracked {category}": pl.col(field) for category, field in of_headers.items()},
     )
     found = read.join(of_header, on="document_id", how="inner", validate="m:1").with_columns(
         description=pl.coalesce("told", _product_name(), "code")
     )
     found = found.with_columns(reason=_line_reason())
+    if mapping.tracking:
+        found = tracked(found, raw["xero.TrackingCategory"], mapping)
+        found = found.with_columns(reason=pl.coalesce("reason", "untracked"))
     ordered = found.sort("document_id", "place", "line_id", nulls_last=True).with_columns(
         position=pl.int_range(1, pl.len() + 1).over("document_id")
     )
@@ -419,6 +453,7 @@ def _with_reasons(
         pl.col("line_reason"),
         _when(pl.lit(books.account is not None), books.account or ""),
         _when(pl.lit(books.tax is not None), books.tax or ""),
+        _when(pl.lit(books.branding is not None), books.branding or ""),
         _when(
             pl.col("reference").str.len_chars() > LONGEST_REFERENCE,
             f"its reference has more than {LONGEST_REFERENCE} characters",

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from reconcile.bodies import dumps
+from reconcile.bodies import dumps, loads
 from reconcile.documents import CLOSED, Documents
 from reconcile.mapped import DocumentMapping, Numbering
 from reconcile.model import (
@@ -848,6 +848,7 @@ def _body(
         "Reference": key if by_reference else row["reference"],
         "CurrencyCode": row["stated_currency"],
         "Status": row["status"],
+        "BrandingThemeID": row["branding"],
         "LineItems": [_line(line) for line in lines],
     }
     return {name: value for name, value in body.items() if value is not None}
@@ -863,6 +864,7 @@ def _line(line: Mapping[str, Any]) -> dict[str, Any]:
         "AccountCode": line["account"],
         "TaxType": line["tax"],
         "ItemCode": {"$from": made_by, "field": "Code"} if made_by else line["item"],
+        "Tracking": loads(line["tracking"]) if line["tracking"] else None,
     }
     return {name: value for name, value in body.items() if value is not None}
 
@@ -884,6 +886,7 @@ def _told(
         "due": row["due"] and row["due"].isoformat(),
         "currency": row["currency"],
         "status": row["status"],
+        **({"branding": row["branding"]} if row["branding"] else {}),
         "subtotal": spelled(row["subtotal"], places=2),
         "total_tax": spelled(row["total_tax"], places=2),
         "total": spelled(row["total"], places=2),
@@ -896,6 +899,7 @@ def _told(
                 "account": line["account"],
                 "tax": line["tax"],
                 "item": line["item"],
+                **({"tracking": loads(line["tracking"])} if line["tracking"] else {}),
                 "amount": spelled(line["amount"], places=2),
             }
             for line in lines

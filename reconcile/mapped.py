@@ -121,6 +121,9 @@ INVOICE: Final = (
     "InvoiceID", "Type", "Status", "InvoiceNumber", "Reference", "Contact.ContactID", "CurrencyCode",
     "SubTotal", "TotalTax", "Total", "UpdatedDateUTC",
 )  # fmt: skip
+# Read where the mapping names one.
+BRANDING_THEME: Final = ("BrandingThemeID", "Name")
+TRACKING_CATEGORY: Final = ("TrackingCategoryID", "Name", "Status", "Options")
 REFERENCE_DATA: Final = {
     "Account": ("AccountID", "Code", "Status", "Type", "TaxType"),
     "Item": ("ItemID", "Code", "IsSold"),
@@ -327,6 +330,15 @@ class DocumentLink:
 
 
 @dataclass(frozen=True)
+class Track:
+    """A tracking category of Xero, and the field whose value names its option."""
+
+    category: str
+    field: str
+    of_line: bool  # a field of the line; else of the header, and for all its lines
+
+
+@dataclass(frozen=True)
 class DocumentMapping:
     """How a won opportunity becomes an invoice."""
 
@@ -347,6 +359,9 @@ class DocumentMapping:
     tax: str | None  # the TaxType of every line; null: the account's own
     items: str  # known: ItemCode where Xero has an item of the product's code; on_demand: made of it; never
     link: DocumentLink
+    by_terms: bool = False  # due by the contact's terms, and only without them by due_days
+    branding: str | None = None  # the name of a branding theme; null: Xero's default
+    tracking: tuple[Track, ...] = ()
     at: str = ""
 
     @property
@@ -367,12 +382,17 @@ class DocumentMapping:
     def fields(self, side: str) -> dict[str, frozenset[str]]:
         """Object -> every field that is read of that side."""
         if side == "xero":
-            return {name: frozenset(names) for name, names in {self.xero: INVOICE, **REFERENCE_DATA}.items()}
+            read = {self.xero: INVOICE, **REFERENCE_DATA}
+            read |= {"BrandingTheme": BRANDING_THEME} if self.branding else {}
+            read |= {"TrackingCategory": TRACKING_CATEGORY} if self.tracking else {}
+            return {name: frozenset(names) for name, names in read.items()}
         header = {*self.source.fields, self.date, *self.link.fields.values()}
         header |= {name for name in [self.reference] if name}
+        header |= {track.field for track in self.tracking if not track.of_line}
         header |= {name for rule in self.rules for name in rule.columns}
         product = {"Product2Id"} if self.items == "on_demand" else set[str]()
         named = {"Product2": frozenset(PRODUCT_NAMES)} if self.source.named_by_product else {}
+        product |= {track.field for track in self.tracking if track.of_line}
         return {self.salesforce: frozenset(header), self.lines: self.source.line_fields | product, **named}
 
 

@@ -9,24 +9,26 @@ from typing import Final
 
 from reconcile import reading
 from reconcile.errors import WrongMapping
-from reconcile.mapped import SOURCE_OBJECTS, DocumentLink, DocumentMapping, Numbering, Rule, is_field
+from reconcile.mapped import SOURCE_OBJECTS, DocumentLink, DocumentMapping, Numbering, Rule, Track, is_field
 from reconcile.marked import Marked
 
 DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
-    "line_amounts", "lines", "link",
+    "line_amounts", "lines", "link", "branding", "tracking",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
 NUMBER_KEYS: Final = ("kind", "prefix", "digits")
-LINES_KEYS: Final = ("account", "tax", "items")
+LINES_KEYS: Final = ("account", "tax", "items", "tracking")
+DUE_KEYS: Final = ("days", "terms")
 LINK_KEYS: Final = ("id", "number", "status", "url")
-MADE_AS: Final = ("DRAFT", "AUTHORISED")
+MADE_AS: Final = ("DRAFT", "SUBMITTED", "AUTHORISED")
 NUMBERED: Final = ("derived", "reserved", "xero")
 AMOUNT: Final = ("subtotal", "total", "ignore")
 LINE_AMOUNTS: Final = ("exclusive", "inclusive", "no_tax")
 ITEMS: Final = ("known", "on_demand", "never")
+MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
 LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
 
 
@@ -61,6 +63,12 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         status=_status(keys.get("status"), f"{path}.status"),
         number=_numbering(keys, tree, path),
         due_days=_due(keys.get("due"), f"{path}.due"),
+        by_terms=_by_terms(keys.get("due"), f"{path}.due"),
+        branding=_code(keys.get("branding"), f"{path}.branding") or None,
+        tracking=(
+            *_tracking(keys, path, of_line=False),
+            *_tracking(lines, f"{path}.lines", of_line=True),
+        ),
         reference=_optional_field(keys.get("reference"), f"{path}.reference"),
         amount=reading.choice(keys.get("amount"), f"{path}.amount", AMOUNT, "subtotal"),
         line_amounts=reading.choice(
@@ -147,8 +155,23 @@ def _numbering(keys: MappingOf[str, Marked], tree: Marked, path: str) -> Numberi
 def _due(tree: Marked | None, path: str) -> int | None:
     if tree is None:
         return None
-    keys = reading.known_keys(tree, path, ("days",))
+    keys = reading.known_keys(tree, path, DUE_KEYS)
+    if "days" not in keys and "terms" in keys:
+        return None
     return _whole(reading.needed(keys, "days", tree, path), f"{path}.days", 0, 366, 0)
+
+
+def _by_terms(tree: Marked | None, path: str) -> bool:
+    terms = None if tree is None else reading.known_keys(tree, path, DUE_KEYS).get("terms")
+    return terms is not None and reading.choice(terms, f"{path}.terms", ("contact",), None) == "contact"
+
+
+def _tracking(keys: MappingOf[str, Marked], path: str, *, of_line: bool) -> list[Track]:
+    """Read category -> field. Any name may be a category's."""
+    return [
+        Track(name, reading.field_name(field, f"{path}.tracking.{name}"), of_line)
+        for name, field in reading.named(keys, "tracking", path)
+    ]
 
 
 def _whole(tree: Marked | None, path: str, least: int, most: int, default: int) -> int:
@@ -213,9 +236,16 @@ def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -
             found="a tax with `line_amounts: no_tax`",
             expected="no tax, or other line amounts",
         )
-    if document.account is None and any(then == "AUTHORISED" for _, then in document.status):
+    categories = [track.category.lower() for track in document.tracking]
+    if len(categories) > MOST_TRACKED or len(set(categories)) < len(categories):
+        raise WrongMapping(
+            at=reading.place(keys.get("tracking") or keys["lines"], f"{path}.tracking"),
+            found=", ".join(track.category for track in document.tracking),
+            expected=f"at most {MOST_TRACKED} tracking categories, each named once: a line carries no more",
+        )
+    if document.account is None and any(then != "DRAFT" for _, then in document.status):
         raise WrongMapping(
             at=reading.place(keys["lines"], f"{path}.lines"),
-            found="no account, and invoices that are approved at once",
-            expected="`account`: Xero approves no line without one",
+            found="no account, and invoices that are submitted or approved at once",
+            expected="`account`: Xero takes no line without one then",
         )

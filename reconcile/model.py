@@ -223,6 +223,7 @@ DOCUMENTS: Final[Schema] = {
     "subtotal": pl.Decimal(38, 4),  # computed from the lines; null: Xero's tax decides it
     "total_tax": pl.Decimal(38, 4),
     "total": pl.Decimal(38, 4),
+    "branding": pl.String,  # BrandingThemeID; null: Xero's default
     "shown_id": pl.String,  # the fields that show its invoice, as they are now; null = blank
     "shown_number": pl.String,
     "shown_status": pl.String,
@@ -242,6 +243,7 @@ DOCUMENT_LINES: Final[Schema] = {
     "tax": pl.String,  # TaxType; null: the account's own
     "item": pl.String,  # ItemCode; null: none
     "product_id": pl.String,  # whose item is made on demand; null where items are not
+    "tracking": pl.String,  # JSON as Xero takes it: [{"Name": "Region", "Option": "North"}]; null: none
     "amount": pl.Decimal(38, 4),  # in the document's currency
     "tax_amount": pl.Decimal(38, 4),  # null: Xero decides
     "reason": pl.String,  # what is wrong with it; null: nothing

@@ -107,7 +107,9 @@ def _check_document(
             raise UnknownObject(at=document.at, side="Salesforce", found=name, nearest=nearest)
         for field in sorted(fields):
             row = _row(field, schema, document.at, "salesforce", name)
+            tracked = field in {track.field for track in document.tracking}
             expected = TYPES["date"] if field == document.date else DOCUMENT_TYPES.get(field)
+            expected = TEXTS if tracked else expected
             if expected and row["type"] and row["type"] not in expected:
                 raise WrongMapping(
                     at=document.at,

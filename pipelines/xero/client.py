@@ -56,6 +56,12 @@ RESOURCES: Final = {
     "Account": Resource("Accounts", "Accounts", "AccountID", SETTINGS_SCOPE, paged=False),
     "TaxRate": Resource("TaxRates", "TaxRates", "TaxType", SETTINGS_SCOPE, paged=False),
     "Organisation": Resource("Organisation", "Organisations", "OrganisationID", SETTINGS_SCOPE, paged=False),
+    "BrandingTheme": Resource(
+        "BrandingThemes", "BrandingThemes", "BrandingThemeID", SETTINGS_SCOPE, paged=False
+    ),
+    "TrackingCategory": Resource(
+        "TrackingCategories", "TrackingCategories", "TrackingCategoryID", SETTINGS_SCOPE, paged=False
+    ),
 }
 
 

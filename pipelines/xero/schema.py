@@ -184,6 +184,24 @@ ORGANISATION: Final[Fields] = (
     ("DefaultSalesTax", TEXT, None, READ_ONLY),
     ("ShortCode", TEXT, None, READ_ONLY),
 )
+BRANDING_THEME: Final[Fields] = (
+    ("BrandingThemeID", TEXT, None, READ_ONLY),
+    ("Name", TEXT, None, READ_ONLY),
+    ("LogoUrl", TEXT, None, READ_ONLY),
+    ("Type", TEXT, None, READ_ONLY),
+    ("SortOrder", NUMBER, None, READ_ONLY),
+    ("CreatedDateUTC", TEXT, None, READ_ONLY),
+    ("PaymentServices", LIST, None, READ_ONLY),
+)
+TRACKING_CATEGORY: Final[Fields] = (
+    ("TrackingCategoryID", TEXT, None, READ_ONLY),
+    ("Name", TEXT, 100, WRITABLE),
+    ("Status", TEXT, None, WRITABLE),
+    ("Options", LIST, None, READ_ONLY),
+    # Of a category on a line, not in this list.
+    ("TrackingOptionID", TEXT, None, READ_ONLY),
+    ("Option", TEXT, None, READ_ONLY),
+)
 OBJECTS: Final[dict[str, Fields]] = {
     "Contact": CONTACT,
     "Invoice": INVOICE,
@@ -191,6 +209,8 @@ OBJECTS: Final[dict[str, Fields]] = {
     "Account": ACCOUNT,
     "TaxRate": TAX_RATE,
     "Organisation": ORGANISATION,
+    "BrandingTheme": BRANDING_THEME,
+    "TrackingCategory": TRACKING_CATEGORY,
 }
 # Of these only what we read is listed: what else they carry is no news.
 LISTED_IN_PART: Final = frozenset({"Organisation"})

@@ -16,8 +16,11 @@ from reconcile.errors import SnapshotRefused, TypeChanged, UnexpectedReply
 
 OBJECT: Final = "Contact"
 DOCUMENTS: Final = "Invoice"
-REFERENCES: Final = ("Item", "Account", "TaxRate", "Organisation")  # lists without pages, each read whole
-UNSTAMPED: Final = frozenset({"TaxRate", "Organisation"})  # Xero does not tell when they changed
+# Lists without pages, each read whole.
+REFERENCES: Final = ("Item", "Account", "TaxRate", "Organisation", "BrandingTheme", "TrackingCategory")
+UNSTAMPED: Final = frozenset(
+    {"TaxRate", "Organisation", "BrandingTheme", "TrackingCategory"}
+)  # Xero does not tell when they changed
 MOST_UNLISTED: Final = 100  # contacts that a sweep asks for one by one
 SHAPES: Final[dict[str, tuple[type, ...]]] = {
     "string": (str,),

@@ -168,7 +168,7 @@ def test_the_hash_knows_invoices_only_where_they_are_made() -> None:
         ("line_amounts", "inclusive", "'total'"),
         ("line_amounts", "gross", "exclusive"),
         ("lines", "{tax: OUTPUT2}\n    line_amounts: no_tax", "no tax"),
-        ("lines", "{account: null}\n    status: AUTHORISED", "Xero approves no line without one"),
+        ("lines", "{account: null}\n    status: AUTHORISED", "Xero takes no line without one then"),
         ("link", "{id: null}", "the key 'id'"),
         ("link", "{status: Xero_Invoice_ID__c}", "a field for each"),
         ("number", "{kind: reserved, prefix: INV-}\n    link: {number: null}", "a reserved number is kept first"),

@@ -241,11 +241,12 @@ class Pair:
         assert reply.status_code == 200, reply.text
 
     def dump(self, side: str) -> dict[str, Body]:
-        """Every record of a side by its id, archived and deleted ones too."""
+        """Every record of a side by its id, archived and deleted ones too; settings have none here."""
         text = httpx.get(f"{self.url(side)}/sandbox/dump", timeout=20).text
         rows = [json.loads(line) for line in text.splitlines()]
         names = ("InvoiceID", "ItemID", "ContactID", "Id")
-        return {str(next(row[name] for name in names if name in row)): row for row in rows}
+        found = ((next((row[name] for name in names if name in row), None), row) for row in rows)
+        return {str(which): row for which, row in found if which is not None}
 
     def contact(self, xero_id: str) -> Body:
         return self.dump("xero")[xero_id]
