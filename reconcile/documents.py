@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
@@ -15,7 +16,7 @@ import polars as pl
 
 from reconcile import names
 from reconcile.decode import decoded_bodies
-from reconcile.ids import iso_instant, long_ids
+from reconcile.ids import iso_instant, long_ids, wire_instants
 from reconcile.mapped import (
     ACTIVATED,
     BRANDING_THEME,
@@ -43,6 +44,7 @@ from reconcile.timezones import zone_of
 from reconcile.tracking import tracked
 
 CLOSED: Final = ("VOIDED", "DELETED")
+LOCK_DATES: Final = ("PeriodLockDate", "EndOfYearLockDate")
 LONGEST_REFERENCE: Final = 255
 BOOLEANS: Final = ("IsWon", "IsDeleted", "IsReductionOrder", "IsSold", "CanApplyToRevenue")
 ID_FIELDS: Final = {
@@ -59,12 +61,14 @@ class Documents:
     """All that invoices are decided from.
 
     headers DOCUMENTS; lines DOCUMENT_LINES; invoices INVOICES; rejects REJECTS: rows that can't be read.
+    locked_until: the last day that Xero has locked; null: none.
     """
 
     headers: pl.DataFrame
     lines: pl.DataFrame
     invoices: pl.DataFrame
     rejects: pl.DataFrame
+    locked_until: date | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Books:
     account: str | None  # why the mapping's account can't be used; null: it can
     tax: str | None  # likewise its tax
     rate: Decimal | None  # of that tax, in percent
+    locked_until: date | None  # the later of both lock dates; that day is locked too
     branding_id: str | None  # of the mapping's branding theme
     branding: str | None  # why that can't be used; null: it can, or none is named
 
@@ -100,6 +105,7 @@ def canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMappin
         lines=conform(lines, DOCUMENT_LINES).sort("document_id", "position"),
         invoices=conform(invoices, INVOICES).sort("record_id"),
         rejects=pl.concat([bad_headers, bad_lines, bad_invoices]),
+        locked_until=books.locked_until,
     )
 
 
@@ -154,11 +160,18 @@ def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
         account=_code_fault("account", mapping.account, accounts.filter(pl.col("Code") == mapping.account)),
         tax=_code_fault("tax", mapping.tax, found) or _rate_fault(mapping, found, rate),
         rate=rate[0] if rate else None,
+        locked_until=_locked_until(organisation),
         branding_id=branding_id,
         branding=f"the branding theme {mapping.branding} of the mapping is not in Xero"
         if mapping.branding and branding_id is None
         else None,
     )
+
+
+def _locked_until(organisation: pl.DataFrame) -> date | None:
+    # Midnight UTC of the organisation's own day.
+    days = organisation.select(wire_instants(pl.col(name)).dt.date() for name in LOCK_DATES)
+    return days.select(pl.max_horizontal(pl.all())).to_series().max()
 
 
 def _theme(raw: Mapping[str, pl.DataFrame], name: str | None) -> str | None:

@@ -43,8 +43,8 @@ class Standing:
     """Where each opportunity stands, before anything is known of contacts.
 
     linked: DOCUMENTS with link_id and, of its invoice, found_*. adopted: LINKS that hold without a write.
-    open: DOCUMENTS that get an invoice, with key (null: a number is still to be reserved) and found_* of the
-    one that carries that key already. rejects: REJECTS.
+    open: DOCUMENTS that get an invoice, with key (null: a number is still to be reserved), moved_from (null: not
+    moved out of a locked period) and found_* of the one that carries that key already. rejects: REJECTS.
     """
 
     linked: pl.DataFrame
@@ -120,7 +120,9 @@ def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping
         _found(documents), on="found_id", how="left", validate="m:1", maintain_order="left"
     )
     lost = with_invoice.filter(pl.col("found_status").is_null())
-    opened = _open(due.filter(pl.col("shown_id").is_null()), documents, known, mapping)
+    opened = _open_by_lock(
+        _open(due.filter(pl.col("shown_id").is_null()), documents, known, mapping), documents, mapping
+    )
     rejects = [
         _rejects(lost, pl.lit("its invoice is not in the snapshot of Xero")),
         _rejects(shown.filter(pl.col("stop").is_not_null()), pl.col("stop")),
@@ -326,6 +328,28 @@ def _open(
             ),
         )
     ).drop("low", "found_count")
+
+
+def _open_by_lock(opened: pl.DataFrame, documents: Documents, mapping: DocumentMapping) -> pl.DataFrame:
+    """Stop what would be dated into a period that Xero has locked, or move it to the first day that is open.
+
+    Adds moved_from: the day that it was moved from; null: it was not. One that carries the key already is there.
+    """
+    until = pl.lit(documents.locked_until, pl.Date)
+    locked = (pl.col("date") <= until).fill_null(False) & pl.col("found_id").is_null()
+    if mapping.locked == "stop":
+        told = pl.format(
+            "its date {} lies in a period that Xero has locked up to {}: give it a later date, or open the period "
+            "(or set documents.invoice.locked: move)",
+            pl.col("date").cast(pl.String), until.cast(pl.String),
+        )  # fmt: skip
+        return opened.with_columns(
+            stop=pl.coalesce("stop", pl.when(locked).then(told)), moved_from=pl.lit(None, pl.Date)
+        )
+    later = pl.when(locked).then(until - pl.col("date") + pl.duration(days=1)).otherwise(pl.duration())
+    return opened.with_columns(
+        moved_from=pl.when(locked).then("date"), date=pl.col("date") + later, due=pl.col("due") + later
+    )
 
 
 # --- Contacts -----------------------------------------------------------------------------------------
@@ -771,7 +795,7 @@ def _making(
         unit="record",
         after=dumps(_told(row, lines, who, mapping, key)),
         native_after=dumps(_body(row, lines, who, mapping, key)),
-        reason=f"this {mapping.source.word} is {mapping.source.closed}, and has no invoice",
+        reason=_why_made(row, mapping),
         rule=mapping.at,
         match_rule="create",
         score=1.0,
@@ -779,6 +803,12 @@ def _making(
         depends_on=first,
     )
     return [*made, create, _link_back(row, create["operation_id"], mapping)]
+
+
+def _why_made(row: Mapping[str, Any], mapping: DocumentMapping) -> str:
+    why = f"this {mapping.source.word} is {mapping.source.closed}, and has no invoice"
+    moved = row["moved_from"]
+    return f"{why}; its date {moved} lies in a locked period, and is moved to {row['date']}" if moved else why
 
 
 def _reservation(row: Mapping[str, Any], number: str, mapping: DocumentMapping, first: str | None) -> Row:

@@ -128,7 +128,7 @@ REFERENCE_DATA: Final = {
     "Account": ("AccountID", "Code", "Status", "Type", "TaxType"),
     "Item": ("ItemID", "Code", "IsSold"),
     "TaxRate": ("TaxType", "Status", "EffectiveRate", "CanApplyToRevenue"),
-    "Organisation": ("OrganisationID", "BaseCurrency", "Timezone"),
+    "Organisation": ("OrganisationID", "BaseCurrency", "Timezone", "PeriodLockDate", "EndOfYearLockDate"),
 }
 
 
@@ -362,6 +362,7 @@ class DocumentMapping:
     by_terms: bool = False  # due by the contact's terms, and only without them by due_days
     branding: str | None = None  # the name of a branding theme; null: Xero's default
     tracking: tuple[Track, ...] = ()
+    locked: str = "stop"  # what is dated into a locked period: stop, or move to the first open day
     at: str = ""
 
     @property
