@@ -171,7 +171,7 @@ def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
 def _locked_until(organisation: pl.DataFrame) -> date | None:
     # Midnight UTC of the organisation's own day.
     days = organisation.select(wire_instants(pl.col(name)).dt.date() for name in LOCK_DATES)
-    return days.select(pl.max_horizontal(pl.all())).to_series().max()
+    return max((day for row in days.iter_rows() for day in row if day is not None), default=None)
 
 
 def _theme(raw: Mapping[str, pl.DataFrame], name: str | None) -> str | None:
