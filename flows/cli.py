@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +180,7 @@ def plan(
         options = runs.PlanOptions(frozenset(allowed), retry_refused=retry)
         planned = runs.plan(ctx, full=full, pull_first=not no_pull, options=options)
         show.plan(planned, as_json=as_json, everything=everything)
-    if planned.errors:
+    if planned.errors or planned.alarms:
         raise SystemExit(FAILED)
     raise SystemExit(DIFFERS if planned.waits else AGREED)
 
@@ -276,6 +277,49 @@ def report(settings_file: Path, as_json: bool, out: Path | None, markdown: bool)
     with opened(settings_file, as_json=as_json, offline=True) as ctx:
         data = gather.report_data(ctx)
         show.report(ctx, data, as_json=as_json, out=out, markdown=markdown)
+
+
+def month_of(ctx: click.Context, param: click.Parameter, value: str | None) -> date | None:
+    if value is None:
+        return None
+    try:
+        if len(value) != len("2026-11"):
+            raise ValueError
+        return date.fromisoformat(f"{value}-01")
+    except ValueError:
+        raise click.BadParameter(f"found {value!r}, expected a month, as 2026-11", ctx, param) from None
+
+
+@reconcile.command()
+@settings_option
+@json_option
+@click.option("--month", callback=month_of, help="Only this month, as 2026-11.")
+@click.option("--currency", help="Only this currency, as EUR.")
+@click.option("--all", "everything", is_flag=True, help="Show each total that is apart, and each difference.")
+def totals(
+    settings_file: Path, as_json: bool, month: date | None, currency: str | None, everything: bool
+) -> None:
+    """Add up the sales of both books, as the last plan saw them, and say what differs and why.
+
+    Exit 3 where something differs, 1 where an amount differs that no cause explains, or the proof fails.
+    """
+    from flows import show_totals
+    from flows.totals import standing
+    from pipelines import runs
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        if ctx.mapping.invoice is None:
+            raise FixMapping(
+                "both books are added up where invoices are made: set documents.invoice.cut_over in the mapping, "
+                "then run `reconcile plan`."
+            )
+        planned = runs.load_plan(ctx, None)
+        groups, differences = show_totals.chosen(planned, month=month, currency=currency)
+        show_totals.printed(planned, groups, differences, as_json=as_json, everything=everything)
+    found = standing(groups, differences)
+    if planned.alarms or not found.proved:
+        raise SystemExit(FAILED)
+    raise SystemExit(AGREED if found.agreed else DIFFERS)
 
 
 @reconcile.group(cls=Ordered, invoke_without_command=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from flows import report
+from flows import report, totals
 from flows.report import ReportData
 from pipelines import runs
 from pipelines.audit import last_audit
 from pipelines.plans import Planned
 from pipelines.runs import Context
 from reconcile import model
+from reconcile.closing import by_cause
 from reconcile.errors import FixData
 
 SHOWN_RUNS = 60
@@ -53,6 +54,9 @@ def report_data(ctx: Context) -> ReportData:
         rejects=planned.rejects,
         calls=_calls(ctx),
         history=_history(ctx, rows),
+        control_totals=planned.control_totals,
+        differences=planned.differences,
+        with_totals=ctx.mapping.invoice is not None,
         names={**shown.names, **planned.names},
         audit=_audit(ctx),
         audited_at=_audited_at(ctx),
@@ -121,6 +125,8 @@ def figures(data: ReportData) -> dict[str, Any]:
         "review": data.review.height,
         "matched": int(data.totals["matched"].sum()),
         "unmatched": data.unmatched.height,
+        "control_totals": totals.sums_by_currency(data.control_totals).to_dicts(),
+        "causes": by_cause(data.differences).select("cause", "currency", "count", "documents").to_dicts(),
         "read_again": data.audit.group_by("finding").len("count").sort("finding").to_dicts(),
         "journal_head": data.journal_head,
     }

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flows.totals import CAUSE_WORDS, KIND_OF, KINDS
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -50,7 +52,7 @@ LINES: Final = {
     "unmatched": "unmatched",
 }
 # The page defines these in its style sheet, once for light and once for dark.
-COLOURS: Final = ["var(--one)", "var(--two)", "var(--three)", "var(--four)"]
+COLOURS: Final = ["var(--one)", "var(--two)", "var(--three)", "var(--four)", "var(--bad)"]
 
 
 def drift_by_unit(drift: pl.DataFrame) -> str:
@@ -80,6 +82,20 @@ def overview(totals: pl.DataFrame) -> str:
         return ""
     bars = _stacked(counts, rows="entity", parts="part", order=list(PARTS.values()))
     return _svg(bars, label="Bar chart: records that are matched, wait for review, or stand alone, by entity")
+
+
+def causes(differences: pl.DataFrame) -> str:
+    """Draw how many amounts differ, by cause: rounding, booked elsewhere, another amount. Takes DIFFERENCES."""
+    counts = (
+        differences.group_by("cause")
+        .agg(count=pl.col("difference_id").n_unique())
+        .with_columns(kind=named("cause", KIND_OF), cause=named("cause", CAUSE_WORDS))
+    )
+    if counts.is_empty():
+        return ""
+    bars = _stacked(counts, rows="cause", parts="kind", order=list(KINDS))
+    total = differences["difference_id"].n_unique()
+    return _svg(bars, label=f"Bar chart: {total} differences of amounts by cause, coloured by kind of cause")
 
 
 def trend(history: pl.DataFrame) -> str:

@@ -19,9 +19,12 @@ from typing import Any, Final
 import polars as pl
 from markupsafe import Markup
 
+from flows import totals as control
 from flows import wording
+from reconcile.closing import ALARM, by_cause
 from reconcile.model import (
     AUDIT,
+    DIFFERENCES,
     DRIFT,
     ENTITY,
     FINDINGS,
@@ -37,6 +40,7 @@ from reconcile.model import (
     conform,
     empty,
 )
+from reconcile.model import TOTALS as CONTROL_TOTALS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 LISTED: Final = 25  # rows of a group in the page
@@ -105,6 +109,9 @@ class ReportData:
     rejects: pl.DataFrame = field(default_factory=partial(empty, REJECTS))
     calls: pl.DataFrame = field(default_factory=partial(empty, CALLS))
     history: pl.DataFrame = field(default_factory=partial(empty, HISTORY))
+    control_totals: pl.DataFrame = field(default_factory=partial(empty, CONTROL_TOTALS))
+    differences: pl.DataFrame = field(default_factory=partial(empty, DIFFERENCES))
+    with_totals: bool = False  # invoices are made: both books are added up
     names: Mapping[str, str] = field(default_factory=dict)  # record_id -> name; for the page alone
     audit: pl.DataFrame = field(default_factory=partial(empty, AUDIT))  # what the last reading again found
     audited_at: datetime | None = None
@@ -157,6 +164,7 @@ def render_html(data: ReportData) -> str:
             )
             if svg
         ],
+        control=_control(data),
         totals=[
             row | {"entity_name": ENTITY_NAMES.get(row["entity"], row["entity"])}
             for row in data.totals.sort("entity").iter_rows(named=True)
@@ -200,6 +208,23 @@ def headline(data: ReportData) -> str:
     return text
 
 
+def _control(data: ReportData) -> dict[str, Any]:
+    from flows import pictures
+
+    found = control.standing(data.control_totals, data.differences)
+    broken = data.findings.filter((pl.col("check") == ALARM) & pl.col("broken"))
+    return {
+        "standing": found,
+        "headline": control.headline(found),
+        "broken": broken["message"].to_list(),
+        "currencies": control.currencies(data.control_totals),
+        "columns": list(control.COLUMNS.values()),
+        "causes": control.causes(data.differences),
+        "behind": control.behind_causes(data.differences, data.names, most=LISTED),
+        "picture": Markup(pictures.causes(data.differences)),
+    }
+
+
 def _planned(data: ReportData) -> int:
     """Count the operations of which nothing is known yet: the plan waits, or was applied in part."""
     return _applied(data).filter(pl.col("outcome").is_in(["planned", "waiting"])).height
@@ -209,12 +234,18 @@ def _figures(data: ReportData) -> list[dict[str, Any]]:
     alone = sum(int(data.totals[f"unmatched_{side}"].sum()) for side in SIDES)
     done = data.outcomes.filter(pl.col("outcome").is_in(["confirmed", "adopted"])).height
     waits = _planned(data)
+    apart = control.standing(data.control_totals, data.differences)
     figures = [
         ("Matched", int(data.totals["matched"].sum()), "", "#glance"),
         ("Differences", data.drift.height, "", "#drift"),
         ("Conflicts", data.conflicts.height, "urgent", "#decide"),
         ("To be reviewed", data.review.height, "urgent", "#review"),
         ("Without counterpart", alone, "", "#unmatched"),
+        *(
+            [("Amounts apart", apart.differences, "" if apart.proved else "urgent", "#totals")]
+            if data.with_totals
+            else []
+        ),
         *([("Planned", waits, "", "#changes")] if waits else []),
         *([("Changed by us", done, "", "#changes")] if done or not waits else []),
     ]
@@ -392,6 +423,12 @@ def render_markdown(data: ReportData) -> str:
         _table("## Records", ("entity", *list(TOTALS)[1:]), data.totals),
         _table("## Differences by unit", list(SUMMARY), data.summary),
         _table("## Why", ("why", "count"), _counts(pl.concat([data.drift, data.conflicts]), "why")),
+        _table(
+            "## Control totals by currency",
+            ("currency", "measure", *control.COLUMNS),
+            control.sums_by_currency(data.control_totals),
+        ),
+        _table("## Why amounts differ", ("cause", "currency", "count"), by_cause(data.differences)),
         _ids("## Conflicts that wait for a decision", data.conflicts, "unit"),
         _ids("## Links to be reviewed", data.review, "rule"),
         _table(

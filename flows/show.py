@@ -143,6 +143,7 @@ def plan_data(planned: Planned) -> dict[str, Any]:
         "rejects": rows(planned.rejects),
         "unmatched": rows(planned.unmatched),
         "drift": rows(planned.drift),
+        "alarms": planned.alarms,
         "findings": [row for row in rows(planned.findings) if not row["passed"]],
         "beyond_limits": planned.beyond_limits,
         "errors": dict(planned.errors),
@@ -290,9 +291,14 @@ def _also(console: Console, planned: Planned) -> None:
             console.print(f"     {row['side']} {planned.names.get(row['record_id'], '')} {row['record_id']}")
     if not planned.drift.is_empty():
         console.print(f"\n[dim]{planned.drift.height} differences are left standing (`reconcile report`).[/]")
+    if not planned.differences.is_empty():
+        count = planned.differences["difference_id"].n_unique()
+        differences = f"{count} difference{'s' if count > 1 else ''}"
+        console.print(f"[dim]{differences} between the sales of both books (`reconcile totals`).[/]")
     for row in planned.findings.to_dicts():
         if not row["passed"]:
-            console.print(f"[yellow]! {row['severity']}: {row['message']}[/]")
+            colour = "bold red" if row["severity"] == "critical" else "yellow"
+            console.print(f"[{colour}]! {row['severity']}: {row['message']}[/]")
 
 
 def _line(planned: Planned, row: dict[str, Any]) -> str:

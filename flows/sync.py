@@ -195,6 +195,8 @@ def sync(
         report_stage(ctx)
     if pulled.errors:
         return Failed(message=f"not read: {'; '.join(pulled.errors)}")
+    if planned.alarms:
+        return Failed(message=f"the control totals do not add up: {'; '.join(planned.alarms)}")
     return ended
 
 

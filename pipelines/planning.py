@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -19,6 +21,7 @@ from pipelines.journal import PlanRow
 from pipelines.plans import Planned
 from pipelines.xero.source import REFERENCES
 from reconcile import model
+from reconcile.closing import Closed, close_books, not_closed
 from reconcile.documents import Documents, canonical_documents
 from reconcile.drift import standing as unit_standing
 from reconcile.drift import with_age
@@ -562,6 +565,7 @@ def _seal(
 
     snapshot, decisions = _snapshot(warehouse), decided.plan
     limits, made = ctx.settings.limits, ctx.now()
+    closed = _closed(ctx, decided)
     aged = with_age(pl.concat([decisions.drift, decisions.conflicts]), warehouse.drift_history(), now=made)
     pins = ctx.journal.pins()
     header = {
@@ -585,7 +589,7 @@ def _seal(
         drift=aged.filter(pl.col("why") != "conflict"),
         review=decisions.review,
         rejects=pl.concat([decisions.rejects, set_aside]),
-        findings=for_keeping(findings),
+        findings=pl.concat([for_keeping(findings), closed.findings]),
         cost=cost(operations),
         header=header,
         complete_as_of=snapshot.complete_as_of,
@@ -596,7 +600,7 @@ def _seal(
             max_share=limits.max_share,
             max_amount=limits.max_amount,
         ),
-        names=_names(decided, decisions, operations),
+        names={**closed.names, **_names(decided, decisions, operations)},
         # What takes a run back answers another question than "what differs": it is never told again as that.
         basis={} if undoes else _basis(ctx, warehouse),
         rows=snapshot.rows,
@@ -605,6 +609,8 @@ def _seal(
         unmatched=decisions.unmatched.filter(pl.col("why").ne_missing("review")),
         links=pl.concat([decided.links, model.conform(decisions.review, model.LINKS)]),
         summary=_standing(ctx, decided),
+        control_totals=closed.totals,
+        differences=closed.differences,
         seen=_seen(decided.raw, operations),
     )
     file = plans.store(planned, ctx.plans_folder)
@@ -620,6 +626,21 @@ def _seal(
     }
     ctx.journal.save_plan(planned.hash, manifest, state="sealed")
     return replace(planned, file=file)
+
+
+def _closed(ctx: Context, decided: Decided) -> Closed:
+    """Add both books up as the snapshot has them. What fails here is told, and takes nothing from the plan."""
+    mapping, invoicing = ctx.mapping.invoice, decided.invoicing
+    if mapping is None or invoicing is None:
+        return Closed()
+    held = invoicing.links.filter(pl.col("status") == "linked")
+    try:
+        return close_books(
+            invoicing.documents, invoicing.raw, held, model.empty(model.DOCUMENT_RATES), mapping
+        )
+    except Exception as error:  # noqa: BLE001  (a bug: its text may hold a value, its place does not)
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return not_closed(f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}")
 
 
 def compensate(
@@ -716,6 +737,8 @@ def _remember(ctx: Context, warehouse: Warehouse, planned: Planned, decided: Dec
             "summary": planned.summary,
             "review": planned.review,
             "unmatched": planned.unmatched,
+            "control_totals": planned.control_totals,
+            "differences": planned.differences,
         }
     )
     warehouse.publish(ctx.published)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from reconcile.closing import ALARM
 from reconcile.errors import PlanUnusable
 from reconcile.model import PHASES
 
@@ -28,6 +29,8 @@ TABLES: Final = (
     "links",  # model.LINKS: all that hold, and those to review
     "unmatched",  # entity, side, record_id, why
     "summary",  # reconcile.drift.UNIT_STANDING
+    "control_totals",  # model.TOTALS
+    "differences",  # model.DIFFERENCES
     "seen",  # model.SEEN
 )
 
@@ -54,6 +57,8 @@ class Planned:
     links: pl.DataFrame
     unmatched: pl.DataFrame
     summary: pl.DataFrame
+    control_totals: pl.DataFrame
+    differences: pl.DataFrame
     seen: pl.DataFrame
     cost: Mapping[str, int]
     header: Mapping[
@@ -85,6 +90,12 @@ class Planned:
     @property
     def waits(self) -> bool:
         return not self.operations.is_empty()
+
+    @property
+    def alarms(self) -> list[str]:
+        """Why the control totals can't be believed; nothing, as a rule. A run with one ends as failed."""
+        found = self.findings.filter(pl.col("check") == ALARM, ~pl.col("passed"))
+        return found["message"].to_list()
 
     def phases(self) -> dict[str, int]:
         counted = dict(self.operations.group_by("phase").len().iter_rows())
@@ -191,6 +202,8 @@ def load(folder: Path, plan_hash: str, *, seal: str | None = None) -> Planned:
         links=frames["links"],
         unmatched=frames["unmatched"],
         summary=frames["summary"],
+        control_totals=frames["control_totals"],
+        differences=frames["differences"],
         seen=frames["seen"],
         cost=manifest["cost"],
         header=manifest["header"],

@@ -40,7 +40,11 @@ HEADER: Final = (
 LINE_NUMBERS: Final = ("Quantity", "UnitAmount", "LineAmount", "TaxAmount", "DiscountRate", "DiscountAmount")
 NUMBERS: Final = ("CurrencyRate", "SubTotal", "TotalTax", *LINE_NUMBERS)
 LINES: Final = pl.List(
-    pl.Struct(dict.fromkeys(("LineItemID", "AccountCode", "TaxType", *LINE_NUMBERS), pl.String))
+    pl.Struct(
+        dict.fromkeys(
+            ("LineItemID", "Description", "ItemCode", "AccountCode", "TaxType", *LINE_NUMBERS), pl.String
+        )
+    )
 )
 # One row a document of a side; amount and tax_amount are what its total has beyond its lines.
 HEADERS: Final = {
@@ -216,8 +220,8 @@ def _rejects(faults: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tax_codes(raw: Mapping[str, pl.DataFrame]) -> TaxCodes:
-    taxes = _decoded(raw["xero.TaxRate"], ("TaxType", "EffectiveRate"), "TaxType", ("EffectiveRate",))
-    accounts = _decoded(raw["xero.Account"], ("AccountID", "Code", "TaxType"), "AccountID")
+    taxes = live_texts(raw["xero.TaxRate"], ("TaxType", "EffectiveRate"), "TaxType", ("EffectiveRate",))
+    accounts = live_texts(raw["xero.Account"], ("AccountID", "Code", "TaxType"), "AccountID")
     rates = taxes.select(tax="TaxType", rate=numbers(taxes["EffectiveRate"]))
     of_accounts = accounts.select(account="Code", account_tax="TaxType")
     return TaxCodes(
@@ -226,10 +230,10 @@ def _tax_codes(raw: Mapping[str, pl.DataFrame]) -> TaxCodes:
     )
 
 
-def _decoded(
+def live_texts(
     raw: pl.DataFrame, paths: tuple[str, ...], id_field: str, amounts: tuple[str, ...] = ()
 ) -> pl.DataFrame:
-    """Give the live rows with a text for each path, and sound: all in them is of its type."""
+    """Give the live rows of RAW with a text for each path, and sound: all in them is of its type."""
     live = raw.filter(~pl.col("deleted").fill_null(False))
     spelled = live.with_columns(body=quoted(pl.col("body"), amounts)) if amounts else live
     types: dict[str, pl.DataType] = dict.fromkeys(paths, pl.String())
@@ -242,8 +246,8 @@ def _decoded(
 
 def _invoices(raw: pl.DataFrame, known: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
     """Give the sales invoices that count, with line_items; fault where one can't be read."""
-    table = _decoded(raw, HEADER, "InvoiceID", NUMBERS).with_columns(pl.col("record_id").str.to_lowercase())
-    owned = table.with_columns(_line_items(table)).join(
+    table = live_texts(raw, HEADER, "InvoiceID", NUMBERS).with_columns(pl.col("record_id").str.to_lowercase())
+    owned = table.with_columns(line_items(table)).join(
         known, left_on="record_id", right_on="xero_id", how="left", validate="m:1", maintain_order="left"
     )
     kind = pl.col("LineAmountTypes").fill_null("Exclusive").str.to_lowercase()
@@ -269,8 +273,11 @@ def _invoices(raw: pl.DataFrame, known: pl.DataFrame, mapping: DocumentMapping) 
     return read.filter((sale & (pl.col("linked") | counts)) | pl.col("fault").is_not_null())
 
 
-def _line_items(table: pl.DataFrame) -> pl.Series:
-    """Give the lines of each body; null where they can't be read, which does not stop the others."""
+def line_items(table: pl.DataFrame) -> pl.Series:
+    """Give the lines of each body (a list of LINES); null where they can't be read, which does not stop the others.
+
+    Takes the rows that `live_texts` gives of invoices, with their line numbers as texts.
+    """
     bodies = table.select(pl.when("sound").then("body").otherwise(pl.lit("{}"))).to_series()
     found = _decoded_lines(bodies, pl.Struct({"LineItems": LINES})).to_frame("found")
     listed = pl.coalesce(pl.col("found").struct.field("LineItems"), pl.lit([], dtype=LINES))

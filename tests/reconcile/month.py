@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -146,20 +146,23 @@ def rows_of(side: str, document: Document) -> Iterator[tuple[object, ...]]:
 # --- A month in which both books agree ------------------------------------------------------------------
 
 
-def clean_month(seed: int, documents: int) -> Month:
+def clean_month(seed: int, documents: int, credits: float = 0.15) -> Month:
+    """credits: the share of documents that give money back."""
     dice = Random(seed)
     month = Month()
     for number in range(documents):
-        ours, theirs = a_document(dice, number)
+        ours, theirs = a_document(dice, number, credits=credits)
         month.salesforce.append(ours)
         month.xero.append(theirs)
     return month
 
 
-def a_document(dice: Random, number: int, currency: str | None = None, count: int | None = None):
+def a_document(
+    dice: Random, number: int, currency: str | None = None, count: int | None = None, credits: float = 0.15
+):
     currency = currency or dice.choice(list(PLACES))
     count = dice.choice(LINE_COUNTS) if count is None else count
-    credit = dice.random() < 0.15
+    credit = dice.random() < credits
     document = Document(
         key=f"D{number:05d}",
         currency=currency,
@@ -214,13 +217,19 @@ def carry_the_discount(document: Document, line: Line) -> None:
 # --- Mistakes -------------------------------------------------------------------------------------------
 
 
-def planted_month(seed: int, documents: int, times: int = 1) -> Month:
+def planted_month(
+    seed: int,
+    documents: int,
+    times: int = 1,
+    credits: float = 0.15,
+    mistakes: Mapping[str, Plant] | None = None,
+) -> Month:
     """A month with each kind of mistake so many times, each in a document of its own."""
-    month = clean_month(seed, documents)
+    month = clean_month(seed, documents, credits)
     dice = Random(seed + 1_000_003)
     free = list(zip(month.salesforce, month.xero, strict=True))
     dice.shuffle(free)
-    for kind, plant in MISTAKES.items():
+    for kind, plant in (MISTAKES if mistakes is None else mistakes).items():
         left = times
         while left:
             ours, theirs = free.pop()
