@@ -164,11 +164,12 @@ def _stacked(
     )
     sizes = frame.group_by(rows).agg(pl.col("count").sum()).sort("count", rows, descending=[True, False])
     sort = sizes[rows].to_list()
+    ticks = min(5, int(sizes["count"].max() or 1))  # of whole records: no half of one
     shared = _chart(frame).encode(
         y=alt.Y(
             f"{rows}:N", title=None, sort=sort, axis=alt.Axis(labelLimit=LABELS, ticks=False, domain=False)
         ),
-        x=alt.X("count:Q", title=None, stack="zero", axis=alt.Axis(tickMinStep=1, tickCount=5)),
+        x=alt.X("count:Q", title=None, stack="zero", axis=alt.Axis(tickMinStep=1, tickCount=ticks)),
         order=alt.Order("place:Q"),
     )
     bars = shared.mark_bar(height={"band": 0.62}).encode(color=_colour(parts, order))

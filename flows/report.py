@@ -426,7 +426,7 @@ def render_markdown(data: ReportData) -> str:
         _table(
             "## Control totals by currency",
             ("currency", "measure", *control.COLUMNS),
-            control.sums_by_currency(data.control_totals),
+            control.spoken_sums(data.control_totals),
         ),
         _table("## Why amounts differ", ("cause", "currency", "count"), by_cause(data.differences)),
         _ids("## Conflicts that wait for a decision", data.conflicts, "unit"),

@@ -165,11 +165,11 @@ def _causes(differences: pl.DataFrame) -> Table:
 
 def _rows(console: Console, planned: Planned, differences: pl.DataFrame, *, everything: bool) -> None:
     console.print(Text("\nDifferences", style="bold"))
-    table = _table("cause", "document", "line", "what is found", numbers=("without tax", "tax"))
+    table = _table("cause", "document", "line", "what is found", numbers=("without tax", "tax", "moved"))
     found = totals.behind_causes(differences, planned.names)
     rows = [(group["words"], row) for group in found for row in group["rows"]]
     for words, row in rows if everything else rows[:SHOWN]:
-        amounts = f"{row['net']} {row['currency'] or ''}", row["tax"]
+        amounts = f"{row['net']} {row['currency'] or ''}", row["tax"], row["moved"]
         table.add_row(words, row["name"] or row["document"], row["line"], row["evidence"], *amounts)
     console.print(table)
     _more(console, len(rows), everything=everything)

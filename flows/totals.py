@@ -286,8 +286,13 @@ def _row(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def sums_by_currency(totals: pl.DataFrame) -> pl.DataFrame:
-    """Give one row a currency and measure, with its sums as texts. Takes TOTALS."""
-    summed = totals.group_by("currency", "measure").agg(pl.col(SUMMED).sum()).sort("currency", "measure")
+    """Give one row a currency and measure, with its sums. Takes TOTALS."""
+    return totals.group_by("currency", "measure").agg(pl.col(SUMMED).sum()).sort("currency", "measure")
+
+
+def spoken_sums(totals: pl.DataFrame) -> pl.DataFrame:
+    """Give the same, the amounts as people read them."""
+    summed = sums_by_currency(totals)
     rows = [
         row | {name: money(row[name], row["currency"]) for name in SUMMED}
         for row in summed.iter_rows(named=True)

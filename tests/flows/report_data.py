@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
 from flows.report import CALLS, COMPLETE, HISTORY, SUMMARY, TOTALS, UNMATCHED, ReportData
-from reconcile.model import DRIFT, FINDINGS, LINKS, OPERATIONS, OUTCOME_ROWS, REJECTS, Schema
+from reconcile.model import BOOKED, DRIFT, FINDINGS, LINKS, OPERATIONS, OUTCOME_ROWS, REJECTS, Schema
+from reconcile.totals import Totals, control_totals
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HIGH_STREET = '{"city":"Reading","country":"GB","lines":["1 High Street","Level 2"],"postal_code":"RG1 1AA"}'
@@ -59,6 +61,33 @@ def operation(number: int, unit: str, before: str | None, after: str | None, **o
 def outcome(of: dict[str, Any], what: str, message: str | None = None) -> dict[str, Any]:
     same = {name: of[name] for name in ("operation_id", "system", "entity", "unit", "phase")}
     return same | {"record_id": of["record_id"] or guid(999), "outcome": what, "message": message}
+
+
+def booked(side: str, number: int, **other: Any) -> dict[str, Any]:
+    """A line of a document, 1 x 100.00 at 20%, of which both sides have one."""
+    key = deal(number)
+    standard = {"side": side, "document_key": key, "linked": True, "line_key": f"00k{number:012d}AAA"}
+    standard |= {
+        "currency": "GBP",
+        "date": date(2026, 2, 10),
+        "status": "PAID",
+        "account": "200",
+        "tax": "OUTPUT2",
+    }
+    standard |= {"rate": 20, "quantity": 1, "unit_price": 100, "discount": None, "currency_rate": 1}
+    return standard | {"inclusive": False, "amount": 100, "tax_amount": 20} | other
+
+
+def deal(number: int) -> str:
+    return f"006{number:012d}AAA"
+
+
+def both_books(*changed: dict[str, Any]) -> Totals:
+    """Documents of both sides that agree, but for what is changed in Xero: number -> fields."""
+    rows = [booked("salesforce", number) for number in range(1, 9)]
+    xero: list[dict[str, Any]] = [*changed, *[{}] * (8 - len(changed))]
+    rows += [booked("xero", number) | fields for number, fields in enumerate(xero, start=1)]
+    return control_totals(pl.DataFrame(rows, schema=dict(BOOKED)))
 
 
 def full_report(**other: Any) -> ReportData:
@@ -132,7 +161,17 @@ def full_report(**other: Any) -> ReportData:
         | {"matched": 130 + day, "unmatched": 40 - day}
         for day in range(0, 29, 2)
     ]
+    closed = both_books(
+        {"unit_price": 90, "amount": 90, "tax_amount": 18},
+        {"account": "260"},
+        {"account": "260", "date": date(2026, 3, 1)},
+        {"currency": "JPY"},
+        {"tax_amount": Decimal("20.01")},
+    )
     standard: dict[str, Any] = {
+        "control_totals": closed.totals,
+        "differences": closed.differences,
+        "with_totals": True,
         "pair": "acme",
         "environment": "sandbox",
         "run_id": "2026-03-01-a1",
@@ -186,6 +225,8 @@ def full_report(**other: Any) -> ReportData:
         "history": frame(history, HISTORY),
         "names": {account(n): name for n, name in enumerate(NAMES, start=1)}
         | {account(n): f"Customer {n}" for n in range(6, 61)}
-        | {guid(n): f"Contact {n}" for n in range(40, 81)},
+        | {guid(n): f"Contact {n}" for n in range(40, 81)}
+        | {deal(n): name for n, name in enumerate(NAMES, start=1)}
+        | {f"00k{1:012d}AAA": NAMES[1]},
     }
     return ReportData(**standard | other)

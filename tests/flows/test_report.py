@@ -131,7 +131,7 @@ def test_every_table_has_a_caption_and_every_heading_a_scope(page):
 
 def test_every_picture_says_what_it_shows(page):
     pictures = tags(page, "svg")
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     assert all(row["role"] == "img" and len(row["aria-label"] or "") > 20 for row in pictures)
 
 
