@@ -7,14 +7,18 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from month import Month, counted
 from month_books import IN_XERO, MonthBooks, books_of, half_of, month_in_books
+from polars.testing import assert_frame_equal
 from sales import line as deal_line
 from sales import linked, sales
 from two_books import raw_of, xero_id
 
 from reconcile.closing import (
     ALARM,
+    KNOWN_BY,
     Closed,
     by_cause,
     by_month,
@@ -25,6 +29,7 @@ from reconcile.closing import (
 )
 from reconcile.documents import canonical_documents
 from reconcile.model import BOOKED, DIFFERENCES, DOCUMENT_RATES, LINKS, REJECTS, TOTALS, conform, empty
+from reconcile.moves import read_invoices
 from reconcile.totals import control_totals
 
 
@@ -129,6 +134,38 @@ def test_a_line_that_stands_twice_under_one_id_is_read_once_and_hides_no_other()
         (xero_id(7), "One", 1, Decimal("1.5"), None),
         (xero_id(7), "Two", 3, Decimal("1.5"), Decimal("33.33")),
     ]
+
+
+number = st.none() | st.decimals(-(10**9), 10**9, places=4)
+ledger_line = st.fixed_dictionaries(
+    {},
+    optional={
+        "LineItemID": st.uuids().map(str),
+        "Description": st.none() | st.text(max_size=12),
+        "ItemCode": st.none() | st.text(max_size=4),
+        "Quantity": number,
+        "UnitAmount": number,
+        "LineAmount": number,
+        "DiscountRate": number,
+        "DiscountAmount": number,
+    },
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(ledger_line, max_size=4), max_size=4))
+def test_lines_read_all_at_once_are_those_that_are_read_one_by_one(invoices):
+    bodies = {
+        xero_id(place): {"InvoiceID": xero_id(place), "LineItems": one} for place, one in enumerate(invoices)
+    }
+    links = pl.DataFrame(
+        {"salesforce_id": list(bodies), "xero_id": list(bodies)}, schema=["salesforce_id", "xero_id"]
+    )
+    links = links.cast(pl.String)
+    read = invoice_lines(raw_of(bodies), conform(links, LINKS))
+    _, expected = read_invoices(bodies.values())
+    shown = [*KNOWN_BY, "invoice_id", "position"]
+    assert_frame_equal(read.select(shown), expected.select(shown), check_row_order=False)
 
 
 # --- What a person must hear
