@@ -164,7 +164,7 @@ def _stacked(
     )
     sizes = frame.group_by(rows).agg(pl.col("count").sum()).sort("count", rows, descending=[True, False])
     sort = sizes[rows].to_list()
-    ticks = min(5, int(sizes["count"].max() or 1))  # of whole records: no half of one
+    ticks = min(5, max(sizes["count"].to_list()))  # of whole records: no half of one
     shared = _chart(frame).encode(
         y=alt.Y(
             f"{rows}:N", title=None, sort=sort, axis=alt.Axis(labelLimit=LABELS, ticks=False, domain=False)
