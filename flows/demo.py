@@ -203,6 +203,7 @@ Done in {seconds:.0f} s. To go on, start both systems again as they are now, in 
 and then try:
   reconcile plan --settings {settings}            nothing to do
   reconcile links review --settings {settings}    what a person should decide
+  reconcile totals --settings {settings}          what both books hold of sales, and why they differ
   reconcile report --settings {settings}          the drift report
 (the command stands in .venv/bin; in Prefect's pages: see the README)""")
 

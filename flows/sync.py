@@ -195,9 +195,7 @@ def sync(
         report_stage(ctx)
     if pulled.errors:
         return Failed(message=f"not read: {'; '.join(pulled.errors)}")
-    if planned.alarms:
-        return Failed(message=f"the control totals do not add up: {'; '.join(planned.alarms)}")
-    return ended
+    return unless_alarmed(planned, ended)
 
 
 @flow(name="apply", flow_run_name=run_name, persist_result=False)
@@ -227,6 +225,16 @@ def push(ctx: Context, planned: Planned, phases: Sequence[str], *, approved: boo
     applied: Applied = pushed.result()
     show_outcomes(applied)
     pull_stage(ctx, False)  # so that the report says how it stands now
-    show_plan(plan_stage(ctx))
+    after = plan_stage(ctx)
+    show_plan(after)
     told = f"plan {planned.short}: {spoken(applied.counts())}"
-    return Failed(message=f"not all could be done: {told}") if applied.failed else Completed(message=told)
+    if applied.failed:
+        return Failed(message=f"not all could be done: {told}")
+    return unless_alarmed(after, Completed(message=told))
+
+
+def unless_alarmed(planned: Planned, ended: State[Any]) -> State[Any]:
+    """Give the state, but failed where the plan's control totals can't be believed."""
+    if not planned.alarms:
+        return ended
+    return Failed(message=f"the control totals do not add up: {'; '.join(planned.alarms)}")

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from flows.demo import sandbox, write_settings
 from flows.sync import apply, pull_stage, sync
 from pipelines import runs
 from pipelines.plans import Planned
+from reconcile.closing import not_closed
 from reconcile.errors import LoginRefused, Unreachable
 
 PERSONAL = {
@@ -181,6 +182,10 @@ def tell(story: Story, patch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as bug:
         bug.setattr(runs, "plan", raising(ValueError(f"could not convert {SECRET!r}")))
         story.run("bug", sync)
+    with pytest.MonkeyPatch.context() as residual:
+        alarmed = replace(waits, findings=not_closed("ValueError at totals.py:1").findings)
+        residual.setattr(runs, "plan", lambda *_, **__: alarmed)
+        story.run("alarm", sync)
     with pytest.MonkeyPatch.context() as wrong:
         wrong.setattr(runs, "pull", raising(LoginRefused(side="xero", at="/", found="401", next_step="")))
         story.run("refused", sync)
@@ -327,6 +332,15 @@ def test_a_bug_is_told_without_its_text(story):
     assert story.ended["bug"].is_failed()
     assert "a bug: ValueError at" in story.ended["bug"].message
     assert "Gonzalez" not in story.ended["bug"].message
+
+
+def test_totals_that_do_not_prove_themselves_end_a_run_as_failed_and_the_report_comes_nevertheless(story):
+    ended = story.ended["alarm"]
+    assert ended.is_failed()
+    assert ended.message.startswith(
+        "the control totals do not add up: could not run (ValueError at totals.py:1)"
+    )
+    assert "drift-report" in story.artifacts("alarm")
 
 
 def test_nothing_is_sent_to_prefects_makers():
