@@ -587,7 +587,14 @@ INVOICE_ROWS: Final = r"""
         select operation_id from operations
         where system = 'xero' and entity = 'party' and action = 'create'
     ),
-    invoiced as (select salesforce_id from links where entity = 'document' and status = 'linked')
+    -- One in the place of an invoice that is voided, or that this plan voids before, is no second one.
+    withdrawn as (select record_id from operations where entity = 'document' and unit = 'status'),
+    closed as (select record_id from invoices where status in ('VOIDED', 'DELETED')),
+    invoiced as (
+        select salesforce_id from links
+        where entity = 'document' and status = 'linked'
+            and lower(xero_id) not in (from withdrawn) and lower(xero_id) not in (from closed)
+    )
     select
         t.operation_id,
         native_after ->> '$.Type' as type,

@@ -87,6 +87,10 @@ def spoken(value: str | None) -> str:
     found = opened(value)
     if not isinstance(found, dict):
         return str(value).removeprefix("raw:")
+    if {"lines", "stands"} <= set(found):
+        from flows import wording
+
+        return wording.said_of_invoice(found)
     return ", ".join(part for part in _parts(found) if part)
 
 

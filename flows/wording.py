@@ -103,6 +103,8 @@ def _from_json(value: str) -> str:
         return "the id of the new record"
     if is_invoice(parts):
         return invoice(parts)
+    if {"lines", "stands"} <= set(parts):
+        return said_of_invoice(parts)
     units = ((spoken(unit), readable(_text(part))) for unit, part in parts.items())
     return "; ".join(f"{unit}: {text}" for unit, text in units if text)
 
@@ -120,6 +122,24 @@ def invoice(parts: Mapping[str, Any], contact: str = "") -> str:
     total = parts["total"] if parts["total"] is not None else parts["subtotal"]
     whom = f" for {contact}" if contact else ""
     return f"{named}{whom}, {dated}, {lines}, {amount(total, parts['currency'])}{said}, {parts['status'].lower()}"
+
+
+def said_of_invoice(parts: Mapping[str, Any]) -> str:
+    """Say what a source and its invoice are held together by: days, reference, and line by line what is sold."""
+    head = [
+        parts["date"],
+        f"due {parts['due']}" if parts["due"] else None,
+        parts["reference"],
+        parts["currency"],
+    ]
+    sold = [
+        f"{line['quantity']} x {line['unit_price']}"
+        + (f" less {line['discount']}%" if line["discount"] else "")
+        + (f" {line['description']}" if line["description"] else "")
+        for line in parts["lines"] or ()
+    ]
+    ended = [] if parts["stands"] in (True, "true") else ["does not stand"]
+    return "; ".join([", ".join(text for text in head if text), *sold, *ended])
 
 
 def amount(value: str | Decimal, currency: str) -> str:

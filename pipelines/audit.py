@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipelines.intents import key_fields
+from pipelines.intents import Operation, key_fields
 from pipelines.journal_knowledge import held_since
 from pipelines.journal_store import dumps, stamp
 from pipelines.journal_written import Written, keyed, written_since
 from pipelines.learning import unlike
-from pipelines.looks import Body, Looks, is_closed, modified_at
+from pipelines.looks import Body, Looks, is_closed, modified_at, writes_invoice
 from pipelines.protocol import utc_now
 from pipelines.xero.client import parse_date
+from reconcile.agreed import UNIT, WITHDRAWN, invoice_texts
+from reconcile.bodies import loads
 from reconcile.errors import Incident, LogInAgain, RetryLater, UnexpectedReply
 from reconcile.model import AUDIT, SIDES, conform
 
@@ -179,10 +181,22 @@ def _new_ones(reading: Reading, writes: Sequence[Written], since: datetime) -> I
         except NOT_READ as error:
             yield from (reading.unread(one, error) for one in some)
             continue
+        withdrawn, changed = _moved(writes, WITHDRAWN), _moved(writes, UNIT)
         for one in some:
-            yield from _once(reading.looks, one)
-            if one.intent.entity == "document":
+            yield from _once(reading.looks, one, withdrawn=one.record_id in withdrawn)
+            # What we changed since is held to that write.
+            if one.intent.entity == "document" and one.record_id not in changed:
                 yield from _amounts(reading, one)
+
+
+def _moved(writes: Sequence[Written], unit: str) -> set[str]:
+    """Give the ids of the invoices that we changed (UNIT) or deleted and voided (WITHDRAWN) ourselves."""
+    return {
+        one.record_id
+        for one in writes
+        for operation in one.intent.operations
+        if writes_invoice(operation) and operation.unit == unit
+    }
 
 
 def _read_new(reading: Reading, writes: Sequence[Written], since: datetime) -> None:
@@ -198,7 +212,7 @@ def _read_new(reading: Reading, writes: Sequence[Written], since: datetime) -> N
     reading.looks.fetch_ids(system, object_name, unseen)
 
 
-def _once(looks: Looks, write: Written) -> Iterable[dict[str, Any]]:
+def _once(looks: Looks, write: Written, *, withdrawn: bool) -> Iterable[dict[str, Any]]:
     intent = write.intent
     live = looks.holders(intent)
     body = looks.record(intent.system, intent.object, write.record_id)
@@ -208,6 +222,8 @@ def _once(looks: Looks, write: Written) -> Iterable[dict[str, Any]]:
     elif body is None:
         other = f"; its key is carried by {next(iter(live))}" if live else ""
         yield _finding("missing", write, f"it was made, and is not there{other}", incident=True)
+    elif is_closed(body, intent.system) and withdrawn:
+        return  # by our own write
     elif is_closed(body, intent.system):
         yield _finding("closed_since", write, "it was deleted, archived or voided since it was made")
     elif write.record_id not in live:
@@ -274,7 +290,7 @@ def _last_of_each_unit(writes: Sequence[Written]) -> list[Written]:
 
 def _standing(reading: Reading, writes: Sequence[Written], bases: pl.DataFrame) -> Iterable[dict[str, Any]]:
     """Tell of units that do not hold what we wrote any more: neither as sent nor as it was read back."""
-    looks = reading.looks
+    looks, withdrawn = reading.looks, _moved(writes, WITHDRAWN)
     agreed = {
         (row["link_id"], str(row["side"]), row["unit"]): row["native"] for row in bases.iter_rows(named=True)
     }
@@ -286,14 +302,11 @@ def _standing(reading: Reading, writes: Sequence[Written], bases: pl.DataFrame) 
     ]
     sent = looks.compare([(op, body) for _, op, body in seen])
     as_read = looks.compare(
-        [
-            (replace(op, native_after=agreed.get((op.link_id, op.system, op.unit)) or op.native_after), body)
-            for _, op, body in seen
-        ]
+        [(_as_kept(op, agreed.get((op.link_id, op.system, op.unit))), body) for _, op, body in seen]
     )
     for write, op, _ in seen:
         states = {sent[op.operation_id], as_read[op.operation_id]}
-        if states == {"gone"} and op.phase == "undo":
+        if states == {"gone"} and (op.phase == "undo" or write.record_id in withdrawn):
             continue  # what closed it is our own write
         where = {"entity": op.entity, "unit": op.unit}
         if states == {"gone"}:
@@ -301,6 +314,15 @@ def _standing(reading: Reading, writes: Sequence[Written], bases: pl.DataFrame) 
         elif "after" not in states:
             why = f"{op.unit} does not hold what was written any more"
             yield _finding("edited_since", write, why, **where)
+
+
+def _as_kept(operation: Operation, base: str | None) -> Operation:
+    """Give an operation as if it had written what was read back then."""
+    if not base:
+        return operation
+    if writes_invoice(operation):
+        return replace(operation, after=invoice_texts([loads(base)])[0])
+    return replace(operation, native_after=base)
 
 
 # --- what was overwritten --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pipelines.intents import Ended, Intent, Operation
 from pipelines.looks import Body, Looks, entity_id, modified_at, piece_like
 from pipelines.outcomes import Outcomes
+from reconcile.agreed import learned
 from reconcile.bodies import dumps, loads
 from reconcile.mapping import Mapping
 from reconcile.match import link_id as name_link
@@ -103,7 +104,9 @@ class Learner:
             for row in operation.moves:
                 stamp = datetime.fromisoformat(row["stamp"]) if row["stamp"] else None
                 yield {**row, "link_id": link_id, "stamp": stamp}
-        if operation.action == "create":
+        if operation.entity == "document" and operation.source_native and body is not None:
+            yield from _bases_of_invoice(operation, link_id, body, outcome)
+        elif operation.action == "create":
             yield from self._bases_of_new(operation, link_id, body, ours=outcome == "confirmed")
         elif operation.action == "update" and self._is_unit(operation):
             sent = operation.native_after or "{}"
@@ -136,6 +139,29 @@ class Learner:
                 written = unit.receives(operation.system) and unit.name in agreed
                 kind = "agreed" if written else "as_found"
                 yield from _pair(operation, link_id, unit.name, kind, told[unit.name], native, body)
+
+
+def _bases_of_invoice(
+    operation: Operation, link_id: str, body: Body, outcome: str
+) -> Iterable[dict[str, Any]]:
+    """Give the bases of a document: what both sides say once its invoice is made, changed or withdrawn.
+
+    One that was found where it was to be made agrees in its amounts, and in the rest as it was found.
+    """
+    found = operation.action == "create" and outcome != "confirmed"
+    kind = "accepted" if operation.phase == "undo" else "as_found" if found else "agreed"
+    source, sent = operation.source_native or "{}", operation.native_after or "{}"
+    stamp = modified_at(body, operation.system)
+    for unit, side, native in learned(source, sent, body):
+        row = {
+            "link_id": link_id,
+            "side": side,
+            "unit": unit,
+            "base_kind": kind,
+            "native": native,
+            "stamp": stamp if side == operation.system else None,
+        }
+        yield {name: row[name] for name in BASES}
 
 
 def unlike(intent: Intent, body: Body) -> str:

@@ -18,6 +18,7 @@ from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
 from pipelines.xero.client import RESOURCES, parse_date, quoted
 from pipelines.xero.source import complete, ordered_pages
+from reconcile.agreed import UNIT, WITHDRAWN, Write, states
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
 from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
 from reconcile.ids import long_id
@@ -318,6 +319,17 @@ class Looks:
         after: what the operation would write; before: what the plan saw; other: something else;
         gone: the record is deleted, archived, or does not tell the unit any more.
         """
+        of_invoices = [(one, body) for one, body in seen if writes_invoice(one)]
+        found = dict(
+            zip(
+                (one.operation_id for one, _ in of_invoices),
+                states([_invoice_write(one, body) for one, body in of_invoices]) if of_invoices else (),
+                strict=True,
+            )
+        )
+        return found | self._compare_units([(one, body) for one, body in seen if not writes_invoice(one)])
+
+    def _compare_units(self, seen: Sequence[tuple[Operation, Body]]) -> dict[str, str]:
         asked: list[tuple[str, str, str, str | None]] = []
         for operation, body in seen:
             now = piece_like(operation.native_after or "{}", body)
@@ -363,6 +375,20 @@ class Looks:
             for place, (kind, value) in zip(places, values, strict=True):
                 found[place] = value if kind is not None else _plain(asked[place][3])
         return found
+
+
+def writes_invoice(operation: Operation) -> bool:
+    """Say whether an operation changes or withdraws an invoice that was made."""
+    return (
+        operation.action == "update"
+        and operation.unit in (UNIT, WITHDRAWN)
+        and operation.entity == "document"
+    )
+
+
+def _invoice_write(operation: Operation, body: Body) -> Write:
+    before = operation.native_before or "{}"
+    return Write(operation.unit, operation.after or "{}", before, body)
 
 
 def is_closed(body: Body, side: str) -> bool:

@@ -22,6 +22,7 @@ from pipelines.plans import Planned
 from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.closing import Closed, close_books, not_closed
+from reconcile.document_moves import Known, with_fresh_bodies, with_moves
 from reconcile.documents import Documents, canonical_documents
 from reconcile.drift import standing as unit_standing
 from reconcile.drift import with_age
@@ -231,21 +232,26 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             plan = _telling(plan, _told_unread("document", "invoices", unread))
         plan = _telling(plan, told)
         return Decided(plan, tuple(parts), fields, raw)
-    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known, raw, links_of["party"])
+    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known, bases, raw, links_of["party"])
     needed = invoicing.standing.accounts, invoicing.standing.products(invoicing.documents.lines)
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
-    return _with_invoices(ctx.mapping.invoice, Decided(plan, tuple(parts), fields, raw, invoicing), invoicing)
+    decided = Decided(plan, tuple(parts), fields, raw, invoicing)
+    known = Known(links_known, bases, decisions, invoicing.raw)
+    return _with_invoices(ctx.mapping.invoice, decided, invoicing, known)
 
 
 def _invoicing(
     mapping: DocumentMapping,
     warehouse: Warehouse,
     links: pl.DataFrame,
+    bases: pl.DataFrame,
     seen: Mapping[str, pl.DataFrame],
     parties: pl.DataFrame,
 ) -> Invoicing:
     """Read what invoices are made of, and say where each opportunity stands. parties: LINKS."""
     raw = {name: warehouse.raw(*name.split(".")) for name in mapping.objects}
+    if mapping.moves:
+        raw[f"xero.{mapping.xero}"] = with_fresh_bodies(raw[f"xero.{mapping.xero}"], links, bases)
     documents = canonical_documents(raw, mapping)
     if mapping.by_terms:
         documents = due_by_terms(documents, parties, {**seen, **raw})
@@ -262,7 +268,7 @@ def _invoicing(
     )
 
 
-def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoicing) -> Decided:
+def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoicing, known: Known) -> Decided:
     """Plan invoices, of what the plan says of parties."""
     plan = decided.plan
     parts = {part.mapping.entity: part for part in decided.parts}
@@ -271,11 +277,14 @@ def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoic
     on_demand = plan.operations.filter(
         pl.col("entity").is_in(demanded), pl.col("system") == "xero", pl.col("action") == "create"
     )["operation_id"]
+    made_from = (invoicing.documents, invoicing.standing, mapping)
+    kept = (parts["party"], parts.get("product"))
+    plan = with_documents(plan, *made_from, *kept)
+    if mapping.moves:
+        plan = with_moves(plan, *made_from, known, *kept)
     return replace(
         decided,
-        plan=with_documents(
-            plan, invoicing.documents, invoicing.standing, mapping, parts["party"], parts.get("product")
-        ),
+        plan=plan,
         raw={**decided.raw, **invoicing.raw},
         invoicing=replace(invoicing, on_demand=frozenset(on_demand)),
     )

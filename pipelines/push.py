@@ -405,7 +405,7 @@ class Push:
         return any(one.operation_id in self._tries.doubted for one in intent.operations)
 
     def _stale(self, intents: Sequence[Intent], ended: Sequence[Ended]) -> list[Ended]:
-        """Say which new documents may not be made any more: their source changed since the plan."""
+        """Say which documents may not be made, changed or withdrawn any more: their source changed since the plan."""
         over = {one.operation.operation_id for one in ended}
         left = [one for one in intents if one.operations[0].operation_id not in over]
         stale = self._sources.stale(left, self._looks)

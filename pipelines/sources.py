@@ -1,4 +1,4 @@
-"""Looks once more at what a new document is made from, just before it is made.
+"""Looks once more at what a document is made from, just before it is made, changed or withdrawn.
 
 A plan lives for a day. An opportunity that was lost, deleted or priced anew since it was made gives another
 document, or none: only the next plan can say which.
@@ -14,7 +14,8 @@ from typing import Any, Final
 import polars as pl
 
 from pipelines.intents import Intent, Operation
-from pipelines.looks import Looks, modified_at
+from pipelines.looks import Looks, modified_at, writes_invoice
+from reconcile.agreed import WITHDRAWN
 from reconcile.bodies import loads
 from reconcile.mapping import Mapping as RecordMapping
 
@@ -54,11 +55,11 @@ class Sources:
         }
 
     def stale(self, intents: Sequence[Intent], looks: Looks) -> dict[str, str]:
-        """Give intent_id -> why, of the new documents whose source is not as the plan saw it. Raises as Looks."""
+        """Give intent_id -> why, of the documents whose source is not as the plan saw it. Raises as Looks."""
         sources = {
             one.intent_id: str(one.operations[0].source_id)
             for one in intents
-            if one.entity == DOCUMENT and one.action == "create"
+            if one.entity == DOCUMENT and (one.action == "create" or _moves(one))
         }
         known = {which: source for which, source in sources.items() if source in self._bodies}
         if not known:
@@ -66,10 +67,12 @@ class Sources:
         looks.fetch_ids(SIDE, self._object, list(known.values()))
         looks.refresh(SIDE, self._lines)
         moved = self._of_moved_lines(looks)
+        # Of what was lost or deleted an invoice is withdrawn, also if it was deleted only since.
+        gone = {one.intent_id for one in intents if one.operations[0].unit == WITHDRAWN}
         return {
             which: why
             for which, source in known.items()
-            if (why := self._why(source, looks, moved)) is not None
+            if (why := self._why(source, looks, moved)) is not None and (why, which in gone) != (GONE, True)
         }
 
     def _why(self, source: str, looks: Looks, moved: set[str]) -> str | None:
@@ -90,3 +93,8 @@ class Sources:
             and self._seen_at is not None
             and at > self._seen_at
         }
+
+
+def _moves(intent: Intent) -> bool:
+    """Whether it changes or withdraws an invoice; what is taken back follows no source."""
+    return any(writes_invoice(one) and one.phase != "undo" for one in intent.operations)

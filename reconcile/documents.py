@@ -209,6 +209,9 @@ def _rate_fault(mapping: DocumentMapping, found: pl.DataFrame, rate: list[Decima
 def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple[pl.DataFrame, pl.DataFrame]:
     read, source = mapping.fields("salesforce")[mapping.salesforce], mapping.source
     ruled = {name for rule in mapping.rules for name in rule.columns} - {*BOOLEANS}
+    if mapping.moves:
+        # What is gone still has its invoice: it is read as it was last seen.
+        raw = raw.with_columns(erased=pl.col("deleted").fill_null(False), deleted=pl.lit(False))
     table = _table(raw, {*read, "CurrencyIsoCode"}, "Id", tuple(sorted({source.amount, *ruled})))
     sound = _sound(table).with_columns(row=pl.int_range(pl.len()))
     date = _days(sound[mapping.date], books.zone)
@@ -228,7 +231,7 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
         won=won.fill_null(False) & stages.fill_null(False),
         reduces=pl.col(source.reduces).fill_null(False) if source.reduces else pl.lit(False),
         in_scope=mapping.scope.expression.fill_null(False) if mapping.scope else pl.lit(True),
-        gone=pl.col("IsDeleted").fill_null(False),
+        gone=pl.col("IsDeleted").fill_null(False) | (pl.col("erased") if mapping.moves else pl.lit(False)),
         date=date,
         has_date=names.folded(pl.col(mapping.date)).is_not_null(),
         reference=names.folded(pl.col(mapping.reference)) if mapping.reference else pl.lit(None, pl.String),
@@ -305,7 +308,8 @@ def _lines(
         **{f"tracked {category}": pl.col(field) for category, field in of_headers.items()},
     )
     found = read.join(of_header, on="document_id", how="inner", validate="m:1").with_columns(
-        description=pl.coalesce("told", _product_name(), "code")
+        description=pl.coalesce("told", _product_name(), "code"),
+        title=pl.when(pl.col("told").is_null()).then(names.folded(pl.col("Name"))),
     )
     found = found.with_columns(reason=_line_reason())
     if mapping.tracking:

@@ -129,6 +129,8 @@ def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping
         _rejects(opened.filter(pl.col("stop").is_not_null()), pl.col("stop")),
         _strayed(documents, known),
     ]
+    if mapping.moves:  # of those that are linked the table of moves tells
+        rejects = rejects[1:3]
     return Standing(
         linked=with_invoice.filter(pl.col("found_status").is_not_null()),
         adopted=conform(adopted, LINKS),
@@ -211,7 +213,12 @@ def _shown(
     )
     keyed = _keyed(shown, mapping).with_columns(carried=_carried(mapping))
     keyed = keyed.with_columns(
-        own=(pl.col("carried") == pl.col("key").str.to_lowercase()).fill_null(False)
+        # Also the next one in the place of one that was voided.
+        own=(
+            pl.col("carried").str.replace(r"-[0-9]{1,6}$", "") == pl.col("key").str.to_lowercase()
+            if mapping.moves and mapping.number.kind == "derived"
+            else pl.col("carried") == pl.col("key").str.to_lowercase()
+        ).fill_null(False)
     ).with_columns(
         # A number of a sequence is copied with the rest: then it is nobody's for certain.
         own=pl.col("own") & (pl.col("own").sum().over("found_id") == 1),
@@ -597,8 +604,7 @@ def document_operations(
     which an item is needed.
     """
     made = Made()
-    for row in found.linked.filter(_shows_otherwise(mapping)).iter_rows(named=True):
-        made.operations.append(_shown_again(row, mapping))
+    made.operations.extend(reference_shown(found.linked, mapping))
     to_make: list[tuple[dict[str, Any], Contact]] = []
     lines = _lines_of(documents.lines, found.open["record_id"].to_list(), products)
     for row in found.open.iter_rows(named=True):
@@ -619,7 +625,7 @@ def document_operations(
     for row, contact in to_make:
         key, reserve = row["key"], row["key"] is None
         made.operations.extend(
-            _making(
+            making(
                 row,
                 lines[row["record_id"]],
                 contact,
@@ -648,11 +654,16 @@ def _lines_of(
     """Give the lines of documents; those of a product whose item is known or made, with that item."""
     found: dict[str, list[dict[str, Any]]] = {record_id: [] for record_id in record_ids}
     for line in lines.filter(pl.col("document_id").is_in(record_ids)).iter_rows(named=True):
-        item = products.get(line["product_id"])
-        if item is not None:
-            line |= {"item": item.code, "item_made_by": item.made_by, "no_item": item.reason}
-        found[line["document_id"]].append(line)
+        found[line["document_id"]].append(with_item(line, products))
     return found
+
+
+def with_item(line: dict[str, Any], products: Mapping[str, ItemOf]) -> dict[str, Any]:
+    """Give a line with the item of its product, or why it has none, where that is known."""
+    item = products.get(line["product_id"])
+    if item is None:
+        return line
+    return line | {"item": item.code, "item_made_by": item.made_by, "no_item": item.reason}
 
 
 def _no_item(lines: list[dict[str, Any]]) -> str | None:
@@ -720,6 +731,16 @@ def _shows_otherwise(mapping: DocumentMapping) -> pl.Expr:
     )
 
 
+def reference_shown(linked: pl.DataFrame, mapping: DocumentMapping) -> list[Row]:
+    """Give the operations that show on opportunities what is true of their invoices, where they show another thing.
+
+    Takes rows as `Standing.linked`; made_by, where there is one: the operation that makes it true.
+    """
+    return [
+        _shown_again(row, mapping) for row in linked.filter(_shows_otherwise(mapping)).iter_rows(named=True)
+    ]
+
+
 def _shown_again(row: Mapping[str, Any], mapping: DocumentMapping) -> Row:
     now, then = _to_show(row, _desired(row), mapping)
     return operation_row(
@@ -738,6 +759,7 @@ def _shown_again(row: Mapping[str, Any], mapping: DocumentMapping) -> Row:
         native_after=_by_field(then, mapping),
         reason=f"the {mapping.source.word} shows what is true of its invoice: {', '.join(sorted(then))}",
         rule=f"projection {mapping.at}",
+        depends_on=row.get("made_by"),
     )
 
 
@@ -769,7 +791,7 @@ def _adoption(row: Mapping[str, Any], contact: Contact, mapping: DocumentMapping
 # -- What is made
 
 
-def _making(
+def making(
     row: Mapping[str, Any],
     lines: list[dict[str, Any]],
     contact: Contact,
@@ -778,6 +800,10 @@ def _making(
     key: str,
     reserve: bool,
 ) -> list[Row]:
+    """Give the operations that make an invoice: its reservation, where there is one, the invoice, the link back.
+
+    Takes a row of DOCUMENTS and its DOCUMENT_LINES; key: what the invoice is found again by.
+    """
     made: list[Row] = []
     first = contact.depends_on
     if reserve:

@@ -130,6 +130,10 @@ REFERENCE_DATA: Final = {
     "TaxRate": ("TaxType", "Status", "EffectiveRate", "CanApplyToRevenue"),
     "Organisation": ("OrganisationID", "BaseCurrency", "Timezone", "PeriodLockDate", "EndOfYearLockDate"),
 }
+# And where an invoice follows its source.
+MOVES_READ: Final = {
+    "Invoice": ("Date", "DueDate", "LineAmountTypes", "AmountPaid", "AmountCredited", "LineItems"),
+}
 
 
 @dataclass(frozen=True)
@@ -363,12 +367,19 @@ class DocumentMapping:
     branding: str | None = None  # the name of a branding theme; null: Xero's default
     tracking: tuple[Track, ...] = ()
     locked: str = "stop"  # what is dated into a locked period: stop, or move to the first open day
+    changes: str = "report"  # what becomes of an invoice whose source changed: report (told), move
+    withdraw: str = "ask"  # the draft of a lost or deleted source: ask, void (deleted without asking)
     at: str = ""
 
     @property
     def source(self) -> SourceObject:
         """What the object that is invoiced calls its parts."""
         return SOURCE_OBJECTS[self.salesforce]
+
+    @property
+    def moves(self) -> bool:
+        """Whether an invoice follows its source once it is made."""
+        return self.changes == "move"
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -386,7 +397,8 @@ class DocumentMapping:
             read = {self.xero: INVOICE, **REFERENCE_DATA}
             read |= {"BrandingTheme": BRANDING_THEME} if self.branding else {}
             read |= {"TrackingCategory": TRACKING_CATEGORY} if self.tracking else {}
-            return {name: frozenset(names) for name, names in read.items()}
+            more = MOVES_READ if self.moves else {}
+            return {name: frozenset((*names, *more.get(name, ()))) for name, names in read.items()}
         header = {*self.source.fields, self.date, *self.link.fields.values()}
         header |= {name for name in [self.reference] if name}
         header |= {track.field for track in self.tracking if not track.of_line}

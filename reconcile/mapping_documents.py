@@ -15,7 +15,7 @@ from reconcile.marked import Marked
 DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
-    "line_amounts", "lines", "link", "branding", "tracking", "locked",
+    "line_amounts", "lines", "link", "branding", "tracking", "locked", "changes", "withdraw",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
@@ -30,6 +30,8 @@ LINE_AMOUNTS: Final = ("exclusive", "inclusive", "no_tax")
 LOCKED: Final = ("stop", "move")
 ITEMS: Final = ("known", "on_demand", "never")
 MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
+CHANGES: Final = ("report", "move")
+WITHDRAW: Final = ("ask", "void")
 LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
 
 
@@ -80,6 +82,8 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         items=reading.choice(lines.get("items"), f"{path}.lines.items", ITEMS, "known"),
         link=_link(keys, tree, path),
         locked=reading.choice(keys.get("locked"), f"{path}.locked", LOCKED, "stop"),
+        changes=reading.choice(keys.get("changes"), f"{path}.changes", CHANGES, "report"),
+        withdraw=reading.choice(keys.get("withdraw"), f"{path}.withdraw", WITHDRAW, "ask"),
         at=f"{tree.key_at or tree.at}: {path}",
     )
     _check(document, keys, path)
@@ -244,6 +248,12 @@ def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -
             at=reading.place(keys.get("tracking") or keys["lines"], f"{path}.tracking"),
             found=", ".join(track.category for track in document.tracking),
             expected=f"at most {MOST_TRACKED} tracking categories, each named once: a line carries no more",
+        )
+    if "withdraw" in keys and not document.moves:
+        raise WrongMapping(
+            at=reading.place(keys["withdraw"], f"{path}.withdraw"),
+            found="`withdraw` without `changes: move`",
+            expected="`changes: move` beside it, or no `withdraw`: what changed is only told",
         )
     if document.account is None and any(then != "DRAFT" for _, then in document.status):
         raise WrongMapping(

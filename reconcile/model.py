@@ -236,6 +236,7 @@ DOCUMENT_LINES: Final[Schema] = {
     "line_id": pl.String,
     "position": pl.Int64,  # from 1
     "description": pl.String,
+    "title": pl.String,  # the line's whole name, where the description is taken from that; else null
     "quantity": pl.Decimal(38, 16),
     "unit_price": pl.Decimal(38, 16),
     "discount": pl.Decimal(38, 16),  # percent; null: none

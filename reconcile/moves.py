@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import polars as pl
 
@@ -32,7 +32,6 @@ from reconcile.model import (
 from reconcile.money import EXACT, spelled
 
 Row = Mapping[str, Any]
-Withdraw = Literal["ask", "void"]
 
 # --- The table ------------------------------------------------------------------------------------------
 
@@ -79,7 +78,7 @@ CELLS: Final = {
         "tell",
         "none",
         "mending",
-        "{change}, and its invoice {invoice} is approved: change it in Xero, or put the opportunity back",
+        "{change}, and its invoice {invoice} is approved: change it in Xero, or put it back",
     ),
     "tell_settled": Cell(
         "tell",
@@ -237,8 +236,8 @@ def _header_of(body: Row) -> dict[str, Any]:
         "status": str(body.get("Status") or "").upper(),
         "contact_id": (body.get("Contact") or {}).get("ContactID"),
         "currency": body.get("CurrencyCode"),
-        "date": _day(body.get("Date")),
-        "due": _day(body.get("DueDate")),
+        "date": day_of(body.get("Date")),
+        "due": day_of(body.get("DueDate")),
         "reference": body.get("Reference"),
         "line_amounts": body.get("LineAmountTypes"),
         "subtotal": _number(body.get("SubTotal")),
@@ -270,7 +269,8 @@ def _number(value: Any) -> Decimal | None:
     return None if value is None else Decimal(value)
 
 
-def _day(text: Any) -> date | None:
+def day_of(text: Any) -> date | None:
+    """Read a day as Xero writes it; null where there is none."""
     # Midnight UTC of the organisation's own day.
     found = re.match(r"/Date\((-?\d+)", str(text or ""))
     return datetime.fromtimestamp(int(found[1]) / 1000, UTC).date() if found else None
@@ -417,6 +417,26 @@ def agreed_values(linked: Linked) -> pl.DataFrame:
     return _compared(linked, locked_until=None).select("document_id", source="source", invoice="invoice")
 
 
+def invoice_values(invoices: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Give invoice_id and what each invoice says, as `agreed_values` would.
+
+    Takes INVOICE_STATE and INVOICE_LINES, as `read_invoices` gives them.
+    """
+    texts = _texts(_comparable(lines.with_columns(document_id="invoice_id")))
+    joined = (
+        _found(invoices)
+        .join(
+            texts.select(invoice_id="document_id", found_lines="lines"),
+            on="invoice_id",
+            how="left",
+            validate="1:1",
+            maintain_order="left",
+        )
+        .with_columns(state=_first(_states(None)))
+    )
+    return joined.select("invoice_id", invoice=_values(~pl.col("state").is_in(OVER), "found_"))
+
+
 def _texts(lines: pl.DataFrame) -> pl.DataFrame:
     """Give the lines of each document as a list, in their order."""
     line = pl.struct(
@@ -482,13 +502,6 @@ def _joined(linked: Linked) -> pl.DataFrame:
         contact=pl.col("contact_id").str.to_lowercase(),
         reference=names.folded(pl.col("reference")),
     )
-    invoices = conform(linked.invoices, INVOICE_STATE).with_columns(
-        pl.col("paid", "credited").fill_null(Decimal(0)),
-        contact=pl.col("contact_id").str.to_lowercase(),
-        reference=names.folded(pl.col("reference")),
-        found=pl.lit(True),
-    )
-    found = invoices.select("invoice_id", "found", pl.exclude("invoice_id", "found").name.prefix("found_"))
     paired = _paired(linked)
     lines = paired.group_by("document_id").agg(
         lines_differ=pl.col("unlike").any(),
@@ -499,7 +512,9 @@ def _joined(linked: Linked) -> pl.DataFrame:
             & pl.coalesce("found_account", "account", "item", "found_item").is_null()
         ).any(),
     )
-    joined = sources.join(found, on="invoice_id", how="left", validate="1:1", maintain_order="left")
+    joined = sources.join(
+        _found(linked.invoices), on="invoice_id", how="left", validate="1:1", maintain_order="left"
+    )
     for frame in (
         lines,
         _texts(_our_lines(linked)),
@@ -509,6 +524,17 @@ def _joined(linked: Linked) -> pl.DataFrame:
     return joined.with_columns(
         pl.col("found", "lines_differ", "lines_unsure", "line_without_account").fill_null(False)
     )
+
+
+def _found(invoices: pl.DataFrame) -> pl.DataFrame:
+    """Give invoices with found_* of what they say, in the form in which it is compared."""
+    compared = conform(invoices, INVOICE_STATE).with_columns(
+        pl.col("paid", "credited").fill_null(Decimal(0)),
+        contact=pl.col("contact_id").str.to_lowercase(),
+        reference=names.folded(pl.col("reference")),
+        found=pl.lit(True),
+    )
+    return compared.select("invoice_id", "found", pl.exclude("invoice_id", "found").name.prefix("found_"))
 
 
 def _first(cases: Mapping[str, pl.Expr]) -> pl.Expr:
@@ -579,9 +605,7 @@ def _inclusive() -> pl.Expr:
 # --- Moves ------------------------------------------------------------------------------------------------
 
 
-def decide_moves(
-    linked: Linked, *, withdraw: Withdraw = "ask", locked_until: date | None = None
-) -> pl.DataFrame:
+def decide_moves(linked: Linked, *, withdraw: str = "ask", locked_until: date | None = None) -> pl.DataFrame:
     """Say what becomes of each invoice, by its state and by what happened to its source.
 
     Takes Linked; withdraw: whether the draft of a lost or deleted source is deleted by rule (void) or asked for;
@@ -621,7 +645,7 @@ def _stopped() -> pl.Expr:
     return (pl.col("state") == "submitted") & (pl.col("call") == "update") & pl.col("line_without_account")
 
 
-def _doubts(withdraw: Withdraw) -> pl.Expr:
+def _doubts(withdraw: str) -> pl.Expr:
     """Name what turns a call that needs nothing into a question; an empty list: nothing does."""
     base_unknown = pl.col("source_changed").is_null() | pl.col("found_changed").is_null()
     holds = {
@@ -769,7 +793,7 @@ def _line_sent(line: Row, *, taxed_alike: bool) -> dict[str, Any]:
         "TaxType": line["found_tax"] or line["tax"],
         "ItemCode": line["item"],
         "TaxAmount": _exact(line["found_tax_amount"]) if same and taxed_alike else None,
-        "Tracking": loads(line["found_tracking"]) if line["found_tracking"] else None,
+        "Tracking": loads(tracking) if (tracking := line["found_tracking"] or line["tracking"]) else None,
     }
     return {name: value for name, value in body.items() if value is not None}
 

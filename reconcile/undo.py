@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from reconcile.bodies import dumps
+from reconcile.agreed import LINES, UNIT, Write, invoice_piece, invoice_texts, states
+from reconcile.bodies import dumps, loads
 from reconcile.model import OPERATIONS, REJECTS
+from reconcile.moves import day_of
 from reconcile.native import native_of
 from reconcile.operations import Part, Row, operation_row
 
@@ -26,6 +28,9 @@ NOT_DELETED: Final = "a record made in Salesforce is not deleted by us; delete i
 NOT_SURELY_OURS: Final = (
     "it was found when the answer to its making was lost or a refusal: whether the run made it is not known; "
     "archive or void it there, if that is meant"
+)
+NOT_BROUGHT_BACK: Final = (
+    "an invoice that is deleted or voided stays so, whoever asks: make a new one in Xero, if that is meant"
 )
 HOLDS_A_NEW_RECORD: Final = "it names the record that the run made, so that it isn't made anew"
 
@@ -220,6 +225,8 @@ def _document(row: Row, invoices: Mapping[str, Mapping[str, Any]], run: str) -> 
     body = invoices.get(row["record_id"] or "")
     if body is None:
         return "the invoice is not there any more"
+    if row["action"] == "update":
+        return _changed_invoice(row, body, run) if row["unit"] == UNIT else NOT_BROUGHT_BACK
     status = str(body.get("Status"))
     touched = [name for name in ("AmountPaid", "AmountCredited") if Decimal(str(body.get(name) or 0))]
     if status not in WAYS_BACK or touched:
@@ -238,3 +245,47 @@ def _document(row: Row, invoices: Mapping[str, Mapping[str, Any]], run: str) -> 
         native_after=dumps({"Status": WAYS_BACK[status]}),
         reason=f"run {run} made this invoice; it is {WAYS_BACK[status].lower()}",
     )
+
+
+def _changed_invoice(row: Row, body: Mapping[str, Any], run: str) -> Row | str:
+    """Put a draft back whole. A line that was taken out since comes back under a new id."""
+    if str(body.get("Status")) not in ("DRAFT", "SUBMITTED"):
+        return f"it is {str(body.get('Status')).lower()} by now: change it in Xero, if that is meant"
+    if states([Write(UNIT, row["after"], row["native_before"], body)]) != ["after"]:
+        return CHANGED_SINCE
+    before = loads(row["native_before"])
+    source = loads(row["source_native"])[UNIT]
+    return _back(
+        row,
+        run,
+        unit=UNIT,
+        before=row["after"],
+        after=invoice_texts([before])[0],
+        native_before=invoice_piece(body),
+        native_after=dumps(_restoring(before, body)),
+        source_native=dumps({UNIT: source, LINES: []}),
+        reason=f"the invoice is put back to what it was before run {run}",
+    )
+
+
+def _restoring(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the body that makes an invoice what it was."""
+    there = {line.get("LineItemID"): line for line in now.get("LineItems") or ()}
+    days = {name: day_of(before.get(name)) for name in ("Date", "DueDate")}
+    kept = ("Contact", "Reference", "LineAmountTypes", "CurrencyCode")
+    return {
+        **{name: before[name] for name in kept if name in before},
+        **{name: day.isoformat() for name, day in days.items() if day is not None},
+        "LineItems": [_line_again(line, there) for line in before["LineItems"]],
+    }
+
+
+def _line_again(line: Mapping[str, Any], there: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+    now = there.get(line.get("LineItemID"))
+    discount = {name: line[name] for name in ("DiscountRate", "DiscountAmount") if line.get(name)}
+    if len(discount) > 1:
+        del discount["DiscountAmount"]  # follows from the rate
+    # Left out, a discount that is there now would stay.
+    cleared = {"DiscountRate": 0} if now is not None and now.get("DiscountRate") and not discount else {}
+    dropped = {"DiscountRate", "DiscountAmount", *(() if now is not None else ("LineItemID",))}
+    return {**{name: value for name, value in line.items() if name not in dropped}, **discount, **cleared}

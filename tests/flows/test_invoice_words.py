@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from flows import wording
+from flows import show, wording
 from reconcile.bodies import dumps
 
 MADE = pl.DataFrame({"operation_id": ["op"], "source_id": ["001"]})
@@ -41,3 +41,11 @@ def test_a_contact_of_the_same_plan_is_named_by_its_account() -> None:
 def test_a_reader_of_the_report_sees_no_json() -> None:
     assert wording.readable(dumps(parts())) == wording.invoice(parts())
     assert "status" in wording.readable(dumps({"status": "AUTHORISED"}))
+
+
+def test_what_a_source_and_its_invoice_say_is_told_line_by_line() -> None:
+    line = {"quantity": "2", "unit_price": "50.25", "discount": "7.5", "description": "Work"}
+    said = {"date": "2026-11-20", "due": None, "reference": "Deal", "currency": "GBP", "contact": "guid",
+            "line_amounts": "Exclusive", "lines": [line], "stands": False}  # fmt: skip
+    told = "2026-11-20, Deal, GBP; 2 x 50.25 less 7.5% Work; does not stand"
+    assert wording.readable(dumps(said)) == show.spoken(dumps(said)) == told

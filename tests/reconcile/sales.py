@@ -11,6 +11,7 @@ import polars as pl
 from two_books import Books, raw_of, salesforce_id, schema, xero_id
 
 from mappings import library
+from reconcile.document_moves import Known, with_moves
 from reconcile.documents import Documents, canonical_documents
 from reconcile.invoices import Standing, standing, with_documents
 from reconcile.mapped import DocumentMapping
@@ -119,7 +120,12 @@ class Sales(Books):
         self.found = standing(self.documents, self.links, self.invoicing)
         plan = build_plan(parts, schema(self.mapping), decisions, self.found.accounts)
         party = next(part for part in parts if part.mapping.entity == "party")
-        return with_documents(plan, self.documents, self.found, self.invoicing, party)
+        made_from = (self.documents, self.found, self.invoicing)
+        plan = with_documents(plan, *made_from, party)
+        if not self.invoicing.moves:
+            return plan
+        known = Known(self.links, self.bases_frame(), decisions, self.raw())
+        return with_moves(plan, *made_from, known, party)
 
     def _create(self, row: dict[str, Any], body: dict[str, Any]) -> str:
         return self.invoice(**body) if row["object"] == "Invoice" else super()._create(row, body)

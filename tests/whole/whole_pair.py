@@ -244,7 +244,7 @@ class Pair:
         """Every record of a side by its id, archived and deleted ones too; settings have none here."""
         text = httpx.get(f"{self.url(side)}/sandbox/dump", timeout=20).text
         rows = [json.loads(line) for line in text.splitlines()]
-        names = ("InvoiceID", "ItemID", "ContactID", "Id")
+        names = ("PaymentID", "InvoiceID", "ItemID", "ContactID", "Id")
         found = ((next((row[name] for name in names if name in row), None), row) for row in rows)
         return {str(which): row for which, row in found if which is not None}
 
