@@ -412,6 +412,23 @@ def resolve(settings_file: Path, as_json: bool, link: str, unit: str, take: str)
     click.echo(json.dumps(chosen) if as_json else f"{unit} of {link}: {take}. The next plan keeps to it.")
 
 
+@reconcile.group(cls=Ordered)
+def rules() -> None:
+    """Try the rules of the mapping that give lines their account and tax."""
+
+
+@rules.command(name="test")
+@settings_option
+@json_option
+def rules_test(settings_file: Path, as_json: bool) -> None:
+    """Say which rule holds for how many lines of the last snapshot, with examples; write nothing."""
+    from flows import show_rules
+    from pipelines import answers
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        show_rules.trial(answers.rules_trial(ctx), as_json=as_json)
+
+
 @reconcile.command()
 @settings_option
 @json_option

@@ -15,8 +15,10 @@ from pipelines.plans import Planned
 from pipelines.runs import operations_left
 from pipelines.settings import load_settings
 from reconcile import model
+from reconcile.documents import rule_trial
 from reconcile.errors import (
     FixData,
+    FixMapping,
 )
 from reconcile.merge import difference_fingerprint
 
@@ -124,6 +126,35 @@ def resolve(ctx: Context, record_id: str, unit: str, take: str) -> dict[str, Any
     return {key: row[key] for key in ("link_id", "entity", "salesforce_id", "xero_id", "unit")} | {
         "take": take
     }
+
+
+def rules_trial(ctx: Context) -> pl.DataFrame:
+    """Say for how many lines of the last snapshot each rule of codes holds (`coding.TRIAL`).
+
+    Raises FixMapping where the mapping has no rules, FixData where what they look at was not read yet.
+    """
+    mapping = ctx.mapping.invoice
+    if mapping is None or mapping.codes is None or not mapping.codes.rules:
+        raise FixMapping(
+            f"{ctx.mapping.name}: documents.invoice.lines has no `rules`, or there is no `cut_over`. "
+            "Write one (docs/mapping.md, Codes of lines) and run the command again."
+        )
+    with ctx.warehouse() as warehouse:
+        snapshot = warehouse.snapshot()
+        there = snapshot.complete_as_of if snapshot else {}
+        wanted = mapping.fields("salesforce")
+        lacking = [name for name in mapping.objects if name not in there]
+        lacking += [
+            f"salesforce.{name}.{field}"
+            for name, fields in wanted.items()
+            if f"salesforce.{name}" in there
+            for field in sorted(fields - warehouse.observed("salesforce", name))
+        ]
+        if lacking:
+            raise FixData(
+                f"{', '.join(lacking)} was not read yet. Run `reconcile pull`, then the command again."
+            )
+        return rule_trial({name: warehouse.raw(*name.split(".")) for name in mapping.objects}, mapping)
 
 
 def status(ctx: Context) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from pipelines.clients import Clients
 from pipelines.governor import Governor
-from pipelines.salesforce.source import LEFT_OUT, MERGED, NEEDED, OBJECTS, PRODUCTS
+from pipelines.salesforce.source import CURRENCIES, LEFT_OUT, MERGED, NEEDED, OBJECTS, PRODUCTS
 from pipelines.settings import Settings
 from reconcile.errors import ReconcileError
 
@@ -272,10 +272,14 @@ def _xero(settings: Settings, clients: Clients, mapping: FieldMapping | None) ->
 
 def _codes(client: XeroClient, invoice: DocumentMapping) -> Iterator[Finding]:
     """Hold the account and the tax of invoices against the organisation's own."""
-    asked = (("account", "Account", "Code", invoice.account), ("tax", "TaxRate", "TaxType", invoice.tax))
+    rules = invoice.codes.rules if invoice.codes else ()
+    accounts = dict.fromkeys([invoice.account, *(rule.account for rule in rules)])
+    taxes = dict.fromkeys([invoice.tax, *(rule.tax for rule in rules)])
+    asked = [
+        *(("account", "Account", "Code", code) for code in accounts if code is not None),
+        *(("tax", "TaxRate", "TaxType", code) for code in taxes if code is not None),
+    ]
     for what, object_name, field, code in asked:
-        if code is None:
-            continue
         rows = [row.body for page in client.pages(object_name) for row in page.rows]
         known = {str(row.get(field)): str(row.get("Status") or "ACTIVE") for row in rows if row.get(field)}
         status = known.get(code, "not in Xero")
@@ -394,7 +398,9 @@ def _guarded(check: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]
 
 
 def _readable(mapping: FieldMapping) -> dict[str, set[str]]:
-    return {name: set(fields) for name, fields in mapping.fields("salesforce").items()}
+    # Rights to currencies can't be given object by object.
+    named = mapping.fields("salesforce").items()
+    return {name: set(fields) for name, fields in named if name not in CURRENCIES}
 
 
 def _writable(mapping: FieldMapping) -> dict[str, set[str]]:

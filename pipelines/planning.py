@@ -22,6 +22,7 @@ from pipelines.plans import Planned
 from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.closing import Closed, close_books, not_closed
+from reconcile.coding import NOBODY, Past
 from reconcile.document_moves import Known, with_fresh_bodies, with_moves
 from reconcile.documents import Documents, canonical_documents
 from reconcile.drift import standing as unit_standing
@@ -232,12 +233,22 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             plan = _telling(plan, _told_unread("document", "invoices", unread))
         plan = _telling(plan, told)
         return Decided(plan, tuple(parts), fields, raw)
-    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known, bases, raw, links_of["party"])
+    past = _past(ctx, ctx.mapping.invoice, links_of["party"])
+    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known, bases, raw, links_of["party"], past)
     needed = invoicing.standing.accounts, invoicing.standing.products(invoicing.documents.lines)
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     decided = Decided(plan, tuple(parts), fields, raw, invoicing)
     known = Known(links_known, bases, decisions, invoicing.raw)
     return _with_invoices(ctx.mapping.invoice, decided, invoicing, known)
+
+
+def _past(ctx: Context, mapping: DocumentMapping, parties: pl.DataFrame) -> Past:
+    """Give what codes are inferred by. parties: the links of this run."""
+    if mapping.codes is None or mapping.codes.infer is None:
+        return NOBODY
+    contacts = parties.select(account_id="salesforce_id", contact_id=pl.col("xero_id").str.to_lowercase())
+    since = ctx.now().date() - timedelta(days=mapping.codes.infer.history_days)
+    return Past(contacts, since)
 
 
 def _invoicing(
@@ -247,12 +258,13 @@ def _invoicing(
     bases: pl.DataFrame,
     seen: Mapping[str, pl.DataFrame],
     parties: pl.DataFrame,
+    past: Past,
 ) -> Invoicing:
     """Read what invoices are made of, and say where each opportunity stands. parties: LINKS."""
     raw = {name: warehouse.raw(*name.split(".")) for name in mapping.objects}
     if mapping.moves:
         raw[f"xero.{mapping.xero}"] = with_fresh_bodies(raw[f"xero.{mapping.xero}"], links, bases)
-    documents = canonical_documents(raw, mapping)
+    documents = canonical_documents(raw, mapping, past)
     if mapping.by_terms:
         documents = due_by_terms(documents, parties, {**seen, **raw})
     found = standing(documents, links, mapping)
@@ -643,10 +655,10 @@ def _closed(ctx: Context, decided: Decided) -> Closed:
     if mapping is None or invoicing is None:
         return Closed()
     held = invoicing.links.filter(pl.col("status") == "linked")
+    headers = invoicing.documents.headers.drop_nulls("currency_rate")
+    rates = model.conform(headers.rename({"currency_rate": "rate"}), model.DOCUMENT_RATES)
     try:
-        return close_books(
-            invoicing.documents, invoicing.raw, held, model.empty(model.DOCUMENT_RATES), mapping
-        )
+        return close_books(invoicing.documents, invoicing.raw, held, rates, mapping)
     except Exception as error:  # noqa: BLE001  (a bug: its text may hold a value, its place does not)
         last = traceback.extract_tb(error.__traceback__)[-1]
         return not_closed(f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}")

@@ -14,7 +14,7 @@ from pipelines.extract import Extract
 from pipelines.failpoint import point
 from pipelines.salesforce.bulk import Bulk
 from pipelines.salesforce.client import RefusedQuery
-from pipelines.salesforce.source import OBJECTS, PRODUCTS
+from pipelines.salesforce.source import CURRENCIES, OBJECTS, PRODUCTS
 from pipelines.salesforce.source import pull_object as pull_salesforce
 from pipelines.settings import Settings
 from pipelines.warehouse import (
@@ -40,6 +40,7 @@ TARGETS: Final = (*(("salesforce", name) for name in OBJECTS), ("xero", "Contact
 # against: only then it shows whether those are needed.
 FOR_PRODUCTS: Final = tuple(("salesforce", name) for name in PRODUCTS)
 FOR_DOCUMENTS: Final = (
+    *(("salesforce", name) for name in CURRENCIES),
     ("salesforce", "Opportunity"),
     ("salesforce", "OpportunityLineItem"),
     ("salesforce", "Order"),

@@ -30,6 +30,7 @@ from reconcile.model import CODED, WANTED, conform
 
 RULE_KEYS: Final = ("when", "then", "hold")
 THEN_KEYS: Final = ("account", "tax")
+DISAGREE: Final = "rules disagree on it"
 MOST_WITNESSES: Final = 20_000  # combinations of values that are tried on two rules
 # One of them decides the other: a line with this item and that family may not exist.
 DEPENDENT: Final = (("item", "family"), ("contact_id", "region"))
@@ -200,7 +201,7 @@ def code_lines(
     rules = tuple(rules)
     _need_columns(wanted, rules)
     ruled = wanted.select("line_id").join(
-        _fired(wanted, rules), on="line_id", how="left", validate="1:1", maintain_order="left"
+        fired(wanted, rules), on="line_id", how="left", validate="1:1", maintain_order="left"
     )
     by_rule = pl.col("account").is_not_null()
     inferred = _inferred(wanted, ruled.filter(~by_rule), history, since, enough)
@@ -222,8 +223,12 @@ def _need_columns(wanted: pl.DataFrame, rules: tuple[CodeRule, ...]) -> None:
                 )
 
 
-def _fired(wanted: pl.DataFrame, rules: tuple[CodeRule, ...]) -> pl.DataFrame:
-    """Give for each line for which rules hold what they give, together, and which they are."""
+def fired(wanted: pl.DataFrame, rules: Iterable[CodeRule]) -> pl.DataFrame:
+    """Give for each line for which rules hold what they give, together, and which they are.
+
+    Takes wanted as `code_lines` does. Gives one row a line: line_id, account, tax, rules and holders (their places,
+    joined by "; "; holders: of those that hold it back), disagree. In no order.
+    """
     schema = {
         "line_id": pl.String,
         "account": pl.String,
@@ -235,11 +240,11 @@ def _fired(wanted: pl.DataFrame, rules: tuple[CodeRule, ...]) -> pl.DataFrame:
     for rule in rules:
         # A condition that can't be told does not hold; a `hold` that can't be told does.
         held = rule.hold.expression.fill_null(True) if rule.hold else pl.lit(False)
-        fired = wanted.filter(rule.when.expression.fill_null(False)).select(
+        lines = wanted.filter(rule.when.expression.fill_null(False)).select(
             "line_id", pl.lit(rule.account, pl.String).alias("account"), pl.lit(rule.tax, pl.String).alias("tax"),
             at=pl.lit(rule.at), held=held,
         )  # fmt: skip
-        each.append(fired)
+        each.append(lines)
     codes = pl.col("account", "tax").drop_nulls()
     return (
         pl.concat(each)
@@ -253,6 +258,12 @@ def _fired(wanted: pl.DataFrame, rules: tuple[CodeRule, ...]) -> pl.DataFrame:
             ),
         )
     )
+
+
+def holders(wanted: pl.DataFrame, rules: Iterable[CodeRule]) -> pl.DataFrame:
+    """Give line_id and holders (places of rules) of the lines that a rule holds back. Takes wanted as `code_lines`."""
+    found = fired(wanted, rules)
+    return found.filter(pl.col("holders").str.len_chars() > 0).select("line_id", "holders")
 
 
 def _inferred(
@@ -296,7 +307,7 @@ def _settled(found: pl.DataFrame, by_rule: pl.Expr, default: Default) -> pl.Data
         evidence=pl.col("evidence").fill_null("{}"),
         draft=inferred,
         reason=pl.coalesce(
-            pl.when(disagree).then(pl.format("rules disagree on it: {}", "rules")),
+            pl.when(disagree).then(pl.format(f"{DISAGREE}: {{}}", "rules")),
             pl.when(asked).then(pl.coalesce("reason", pl.lit("no rule and no default gives it an account"))),
             pl.when(holds).then(pl.format("held by rule: {}", "holders")),
         ),
@@ -364,6 +375,15 @@ def check_codes(coded: pl.DataFrame, chart: Chart) -> pl.DataFrame:
     Takes CODED and gives it, in the same order, with a reason where there was none and the chart has one. A line
     without a tax is held against its account's own. Raises nothing.
     """
+    return _stopped(coded, chart, pl.coalesce(_account_fault(), _tax_fault()))
+
+
+def check_accounts(coded: pl.DataFrame, chart: Chart) -> pl.DataFrame:
+    """Stop each line whose account takes no sales, as `check_codes` does, whatever its tax."""
+    return _stopped(coded, chart, _account_fault())
+
+
+def _stopped(coded: pl.DataFrame, chart: Chart, fault: pl.Expr) -> pl.DataFrame:
     accounts = chart.accounts.select(
         code="code", **{f"its_{n}": n for n in ("status", "type", "system", "tax")}
     )
@@ -376,7 +396,6 @@ def check_codes(coded: pl.DataFrame, chart: Chart) -> pl.DataFrame:
         .with_columns(sent=pl.coalesce("tax", "its_tax"))
         .join(rates, on="sent", how="left", validate="m:1", maintain_order="left")
     )
-    fault = pl.coalesce(_account_fault(), _tax_fault())
     reason = pl.coalesce("reason", pl.when(pl.col("account").is_not_null()).then(fault))
     return conform(known.with_columns(reason=reason), CODED)
 

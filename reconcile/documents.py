@@ -15,7 +15,10 @@ from typing import Final
 import polars as pl
 
 from reconcile import names
+from reconcile.codes import check_accounts, read_chart
+from reconcile.coding import NOBODY, Past, coded_lines, held_documents, tax_rates, trial
 from reconcile.decode import decoded_bodies
+from reconcile.document_rates import with_rates
 from reconcile.ids import iso_instant, long_ids, wire_instants
 from reconcile.mapped import (
     ACTIVATED,
@@ -24,8 +27,9 @@ from reconcile.mapped import (
     PRODUCT_NAMES,
     REFERENCE_DATA,
     DocumentMapping,
+    is_field,
 )
-from reconcile.model import DOCUMENT_LINES, DOCUMENTS, INVOICES, REJECTS, conform
+from reconcile.model import CODED, DOCUMENT_LINES, DOCUMENTS, INVOICES, REJECTS, conform
 from reconcile.money import (
     AMOUNT,
     EXACT,
@@ -46,7 +50,9 @@ from reconcile.tracking import tracked
 CLOSED: Final = ("VOIDED", "DELETED")
 LOCK_DATES: Final = ("PeriodLockDate", "EndOfYearLockDate")
 LONGEST_REFERENCE: Final = 255
-BOOLEANS: Final = ("IsWon", "IsDeleted", "IsReductionOrder", "IsSold", "CanApplyToRevenue")
+BOOLEANS: Final = (
+    "IsWon", "IsDeleted", "IsReductionOrder", "IsSold", "CanApplyToRevenue", "CanApplyToLiabilities",
+)  # fmt: skip
 ID_FIELDS: Final = {
     "Account": "AccountID",
     "Invoice": "InvoiceID",
@@ -84,28 +90,72 @@ class Books:
     locked_until: date | None  # the later of both lock dates; that day is locked too
     branding_id: str | None  # of the mapping's branding theme
     branding: str | None  # why that can't be used; null: it can, or none is named
+    rates: pl.DataFrame  # tax, rate: of every tax that we understand
 
 
-def canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Documents:
+def canonical_documents(
+    raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping, past: Past = NOBODY
+) -> Documents:
     """Bring opportunities, lines and invoices into canonical form.
 
-    Takes RAW by "side.object": the opportunities (or orders) and lines of the mapping's objects, for orders
-    Product2, and of Xero Invoice, Item, Account, TaxRate and Organisation. Order: headers by date and id, lines by
-    header and position.
+    Takes RAW by "side.object", of the mapping's `objects`; past: what codes are inferred by, where they are.
+    Order: headers by date and id, lines by header and position.
     Raises nothing: an opportunity of which no invoice can be made has a reason.
     """
     books = _books(raw, mapping)
+    headers, lines, rejects = _read(raw, mapping, books, past)
+    invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
+    headers, lines = conform(headers, DOCUMENTS), conform(lines, DOCUMENT_LINES)
+    if mapping.currencies is not None:
+        headers, lines, bad_rates = with_rates(
+            headers, lines, raw, mapping, base_currency=books.base_currency, tax_rates=books.rates
+        )
+        rejects = [*rejects, bad_rates]
+    return Documents(
+        headers=headers.sort("date", "record_id"),
+        lines=lines.sort("document_id", "position"),
+        invoices=conform(invoices, INVOICES).sort("record_id"),
+        rejects=pl.concat([*rejects, bad_invoices]),
+        locked_until=books.locked_until,
+    )
+
+
+def rule_trial(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> pl.DataFrame:
+    """Say for how many lines each rule of codes holds (`coding.TRIAL`). Takes what `canonical_documents` does."""
+    headers, lines, _ = _read(raw, mapping, _books(raw, mapping), NOBODY)
+    return trial(lines, headers, raw, mapping)
+
+
+def _read(
+    raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping, books: Books, past: Past
+) -> tuple[pl.DataFrame, pl.DataFrame, list[pl.DataFrame]]:
+    """Give headers and lines, with whatever else was read of them, and REJECTS."""
     headers, bad_headers = _headers(raw[f"salesforce.{mapping.salesforce}"], mapping, books)
     lines, bad_lines = _lines(raw, headers, mapping, books)
-    invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
+    if mapping.codes is not None:
+        lines = coded_lines(lines, headers, raw, mapping, books.rates, past)
+    lines = _with_taxes(lines, mapping)
     headers = _with_totals(headers, lines, mapping)
     headers = _with_reasons(headers, lines, mapping, books, unread_lines=bad_lines.height > 0)
-    return Documents(
-        headers=conform(headers, DOCUMENTS).sort("date", "record_id"),
-        lines=conform(lines, DOCUMENT_LINES).sort("document_id", "position"),
-        invoices=conform(invoices, INVOICES).sort("record_id"),
-        rejects=pl.concat([bad_headers, bad_lines, bad_invoices]),
-        locked_until=books.locked_until,
+    if mapping.codes is not None:
+        headers = _held(headers, lines, raw, mapping)
+    return headers, lines, [bad_headers, bad_lines]
+
+
+def _held(
+    headers: pl.DataFrame, lines: pl.DataFrame, raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping
+) -> pl.DataFrame:
+    """Add held, and let what has inferred codes be a draft."""
+    drafts = lines.filter("draft")["document_id"].implode()
+    return headers.join(
+        held_documents(lines, headers, raw, mapping),
+        left_on="record_id",
+        right_on="document_id",
+        how="left",
+        validate="1:1",
+        maintain_order="left",
+    ).with_columns(
+        status=pl.when(pl.col("record_id").is_in(drafts)).then(pl.lit("DRAFT")).otherwise("status")
     )
 
 
@@ -153,13 +203,18 @@ def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
     found = rates.filter(pl.col("TaxType") == mapping.tax).head(1) if mapping.tax else rates.clear()
     rate = numbers(found["EffectiveRate"]).to_list()
     branding_id = _theme(raw, mapping.branding)
+    # Where codes are decided line by line, what is wrong with one stops the lines that have it.
+    by_line = mapping.codes is not None
+    account = accounts.filter(pl.col("Code") == pl.lit(mapping.account, pl.String))
+    account_fault = _code_fault("account", mapping.account, account) or _chart_fault(raw, mapping)
     return Books(
         zone=zone_of(_first(organisation, "Timezone")),
         base_currency=_first(organisation, "BaseCurrency"),
         items=frozenset(items["Code"].drop_nulls()),
-        account=_code_fault("account", mapping.account, accounts.filter(pl.col("Code") == mapping.account)),
-        tax=_code_fault("tax", mapping.tax, found) or _rate_fault(mapping, found, rate),
+        account=None if by_line else account_fault,
+        tax=None if by_line else _code_fault("tax", mapping.tax, found) or _rate_fault(mapping, found, rate),
         rate=rate[0] if rate else None,
+        rates=tax_rates(rates),
         locked_until=_locked_until(organisation),
         branding_id=branding_id,
         branding=f"the branding theme {mapping.branding} of the mapping is not in Xero"
@@ -181,6 +236,15 @@ def _theme(raw: Mapping[str, pl.DataFrame], name: str | None) -> str | None:
     themes = _sound(_table(raw["xero.BrandingTheme"], BRANDING_THEME, "BrandingThemeID"))
     found = themes.filter(names.folded(pl.col("Name")).str.to_lowercase() == name.lower())
     return _first(found, "BrandingThemeID")
+
+
+def _chart_fault(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> str | None:
+    """Say why the mapping's account takes no sales; what its tax can't do `_rate_fault` says."""
+    coded = pl.DataFrame(
+        {"line_id": "", "account": mapping.account}, schema={"line_id": pl.String, "account": pl.String}
+    )
+    chart = read_chart(raw["xero.Account"], raw["xero.TaxRate"])
+    return check_accounts(conform(coded, CODED), chart)["reason"].item()
 
 
 def _first(table: pl.DataFrame, column: str) -> str | None:
@@ -212,6 +276,9 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
     if mapping.moves:
         # What is gone still has its invoice: it is read as it was last seen.
         raw = raw.with_columns(erased=pl.col("deleted").fill_null(False), deleted=pl.lit(False))
+    if mapping.codes is not None:
+        coded = mapping.codes.fields(mapping.salesforce) | {*filter(is_field, mapping.codes.read)}
+        ruled |= coded - {*BOOLEANS}
     table = _table(raw, {*read, "CurrencyIsoCode"}, "Id", tuple(sorted({source.amount, *ruled})))
     sound = _sound(table).with_columns(row=pl.int_range(pl.len()))
     date = _days(sound[mapping.date], books.zone)
@@ -275,8 +342,9 @@ def _lines(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     amounts, source = ("Quantity", "UnitPrice", "Discount"), mapping.source
     of_lines = {track.category: track.field for track in mapping.tracking if track.of_line}
+    own = mapping.codes.fields(mapping.lines) if mapping.codes else frozenset[str]()
     paths = {*source.line_fields, "Discount", "Product2Id", *of_lines.values()}
-    table = _table(raw[f"salesforce.{mapping.lines}"], paths, "Id", amounts)
+    table = _table(raw[f"salesforce.{mapping.lines}"], paths, "Id", tuple(sorted({*amounts, *own})))
     sound = _sound(table).filter(~pl.col("IsDeleted").fill_null(False))
     if source.named_by_product:
         sound = _with_names(sound, raw["salesforce.Product2"])
@@ -294,6 +362,7 @@ def _lines(
         code=code,
         account=pl.lit(mapping.account, pl.String),
         tax=pl.lit(mapping.tax, pl.String),
+        rate=pl.lit(None if mapping.tax is None or books.tax else books.rate, EXACT),
         item=pl.when(code.is_in(sorted(books.items))).then(code)
         if mapping.items == "known"
         else pl.lit(None, pl.String),
@@ -318,7 +387,7 @@ def _lines(
     ordered = found.sort("document_id", "place", "line_id", nulls_last=True).with_columns(
         position=pl.int_range(1, pl.len() + 1).over("document_id")
     )
-    return _with_amounts(ordered, mapping, books), _unreadable(table, "salesforce")
+    return _with_amounts(ordered), _unreadable(table, "salesforce")
 
 
 def _with_names(lines: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
@@ -369,24 +438,26 @@ def _line_reason() -> pl.Expr:
     )
 
 
-def _with_amounts(lines: pl.DataFrame, mapping: DocumentMapping, books: Books) -> pl.DataFrame:
-    """Add amount and tax_amount; null where a line is at fault, or the tax is Xero's."""
+def _with_amounts(lines: pl.DataFrame) -> pl.DataFrame:
+    """Add amount, and in_xero, what it is in Xero's decimals; null where a line is at fault."""
     sound = pl.col("reason").is_null()
     quantity, price, discount = (pl.when(sound).then(name) for name in ("quantity", "unit_price", "discount"))
-    places, xero = pl.col("places"), pl.lit(XERO_PLACES)
-    priced = lines.with_columns(
-        amount=line_amount(quantity, price, discount, places),
-        in_xero=line_amount(quantity, price, discount, xero),
+    return lines.with_columns(
+        amount=line_amount(quantity, price, discount, pl.col("places")),
+        in_xero=line_amount(quantity, price, discount, pl.lit(XERO_PLACES)),
     )
+
+
+def _with_taxes(lines: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
+    """Add tax_amount, by each line's rate; null where that is not known: then the tax is Xero's."""
+    places, xero = pl.col("places"), pl.lit(XERO_PLACES)
     if mapping.line_amounts == "no_tax":
-        taxed = priced.with_columns(
+        taxed = lines.with_columns(
             tax_amount=pl.lit(Decimal(0), EXACT), tax_in_xero=pl.lit(Decimal(0), EXACT)
         )
-    elif mapping.tax is None or books.rate is None or books.tax:
-        taxed = priced.with_columns(tax_amount=pl.lit(None, EXACT), tax_in_xero=pl.lit(None, EXACT))
     else:
-        rate, inclusive = pl.lit(books.rate, EXACT), mapping.line_amounts == "inclusive"
-        taxed = priced.with_columns(
+        rate, inclusive = pl.col("rate"), mapping.line_amounts == "inclusive"
+        taxed = lines.with_columns(
             tax_amount=line_tax(pl.col("amount"), rate, places, inclusive=inclusive),
             tax_in_xero=line_tax(pl.col("in_xero"), rate, xero, inclusive=inclusive),
         )

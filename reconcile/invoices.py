@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from reconcile.bodies import dumps, loads
+from reconcile.coding import codes_in_words, evidence_of
 from reconcile.documents import CLOSED, Documents
 from reconcile.mapped import DocumentMapping, Numbering
 from reconcile.model import (
@@ -309,6 +310,8 @@ def _open(
     return joined.with_columns(
         stop=pl.coalesce(
             "reason",
+            # What may not be made by us may be there all the same: then its codes are the ledger's.
+            pl.when(pl.col("found_id").is_null()).then("held"),
             pl.when(
                 pl.lit(mapping.number.kind == "reserved"),
                 pl.col("key").is_null(),
@@ -353,6 +356,15 @@ def _open_by_lock(opened: pl.DataFrame, documents: Documents, mapping: DocumentM
         return opened.with_columns(
             stop=pl.coalesce("stop", pl.when(locked).then(told)), moved_from=pl.lit(None, pl.Date)
         )
+    # A rate of ours, or what was converted by it, is that of the day: on another day it would be another.
+    by_day = mapping.currencies is not None and mapping.currencies.rates != "xero"
+    rated = locked & pl.col("rated").is_not_null() & pl.lit(by_day)
+    why = pl.format(
+        "its date {} lies in a period that Xero has locked up to {}, and it has the rate of that day: give it a "
+        "later date, or open the period",
+        pl.col("date").cast(pl.String), until.cast(pl.String),
+    )  # fmt: skip
+    opened = opened.with_columns(stop=pl.coalesce("stop", pl.when(rated).then(why)))
     later = pl.when(locked).then(until - pl.col("date") + pl.duration(days=1)).otherwise(pl.duration())
     return opened.with_columns(
         moved_from=pl.when(locked).then("date"), date=pl.col("date") + later, due=pl.col("due") + later
@@ -821,20 +833,22 @@ def making(
         unit="record",
         after=dumps(_told(row, lines, who, mapping, key)),
         native_after=dumps(_body(row, lines, who, mapping, key)),
-        reason=_why_made(row, mapping),
+        reason=_why_made(row, lines, mapping),
         rule=mapping.at,
         match_rule="create",
         score=1.0,
-        evidence="{}",
+        evidence=evidence_of(lines),
         depends_on=first,
     )
     return [*made, create, _link_back(row, create["operation_id"], mapping)]
 
 
-def _why_made(row: Mapping[str, Any], mapping: DocumentMapping) -> str:
+def _why_made(row: Mapping[str, Any], lines: list[dict[str, Any]], mapping: DocumentMapping) -> str:
     why = f"this {mapping.source.word} is {mapping.source.closed}, and has no invoice"
     moved = row["moved_from"]
-    return f"{why}; its date {moved} lies in a locked period, and is moved to {row['date']}" if moved else why
+    why += f"; its date {moved} lies in a locked period, and is moved to {row['date']}" if moved else ""
+    more = [said for said in (codes_in_words(lines), row["rated"]) if said]
+    return ". ".join([why, *more])
 
 
 def _reservation(row: Mapping[str, Any], number: str, mapping: DocumentMapping, first: str | None) -> Row:
@@ -903,6 +917,7 @@ def _body(
         "InvoiceNumber": None if by_reference else key,
         "Reference": key if by_reference else row["reference"],
         "CurrencyCode": row["stated_currency"],
+        "CurrencyRate": row["currency_rate"] and _exact(row["currency_rate"]),
         "Status": row["status"],
         "BrandingThemeID": row["branding"],
         "LineItems": [_line(line) for line in lines],
@@ -934,6 +949,7 @@ def _told(
 ) -> dict[str, Any]:
     """Give the invoice in canonical form: amounts are texts; null: left to Xero."""
     by_reference = mapping.number.kind == "xero"
+    rate = {"currency_rate": spelled(row["currency_rate"])} if row["currency_rate"] else {}
     return {
         "number": None if by_reference else key,
         "reference": key if by_reference else row["reference"],
@@ -941,6 +957,7 @@ def _told(
         "date": row["date"].isoformat(),
         "due": row["due"] and row["due"].isoformat(),
         "currency": row["currency"],
+        **rate,
         "status": row["status"],
         **({"branding": row["branding"]} if row["branding"] else {}),
         "subtotal": spelled(row["subtotal"], places=2),

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -15,6 +16,10 @@ from reconcile.bodies import SLOTS, top
 from reconcile.kinds import KINDS, Lookup
 from reconcile.model import SIDES
 from reconcile.rules import compile_rule, rule_columns
+
+if TYPE_CHECKING:
+    from reconcile.codes import CodeRule
+    from reconcile.infer import Enough
 
 OTHER: Final = {"salesforce": "xero", "xero": "salesforce"}
 # What each side tells of a record besides its units; rules and projections may use it.
@@ -125,14 +130,26 @@ INVOICE: Final = (
 BRANDING_THEME: Final = ("BrandingThemeID", "Name")
 TRACKING_CATEGORY: Final = ("TrackingCategoryID", "Name", "Status", "Options")
 REFERENCE_DATA: Final = {
-    "Account": ("AccountID", "Code", "Status", "Type", "TaxType"),
+    "Account": ("AccountID", "Code", "Status", "Type", "TaxType", "SystemAccount"),
     "Item": ("ItemID", "Code", "IsSold"),
-    "TaxRate": ("TaxType", "Status", "EffectiveRate", "CanApplyToRevenue"),
+    "TaxRate": ("TaxType", "Status", "EffectiveRate", "CanApplyToRevenue", "CanApplyToLiabilities"),
     "Organisation": ("OrganisationID", "BaseCurrency", "Timezone", "PeriodLockDate", "EndOfYearLockDate"),
 }
 # And where an invoice follows its source.
 MOVES_READ: Final = {
     "Invoice": ("Date", "DueDate", "LineAmountTypes", "AmountPaid", "AmountCredited", "LineItems"),
+    "Organisation": ("PeriodLockDate", "EndOfYearLockDate"),
+}
+# Read where the mapping says what becomes of currencies: what the organisation has, and rates of Salesforce.
+CURRENCY_LIST: Final = {"Currency": ("Code",)}
+PRODUCT: Final = ("Product2", "Product2Id")  # what a line is of, and the line's field that names it
+ACCOUNT: Final = ("Account", "AccountId")
+RATE_LISTS: Final = {
+    "salesforce": {"CurrencyType": ("Id", "IsoCode", "ConversionRate", "IsCorporate")},
+    "salesforce_dated": {
+        "CurrencyType": ("Id", "IsoCode", "ConversionRate", "IsCorporate"),
+        "DatedConversionRate": ("Id", "IsoCode", "ConversionRate", "StartDate", "NextStartDate"),
+    },
 }
 
 
@@ -343,6 +360,54 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Infer:
+    """How codes are inferred from what the books did before."""
+
+    enough: Enough
+    history_days: int  # how old a past line may be
+    undecided: str  # ask, default: what becomes of a line on which past bookings don't decide
+
+
+@dataclass(frozen=True)
+class LineCodes:
+    """What gives lines their account and tax, besides the mapping's own.
+
+    columns: name -> object and field of Salesforce, of what rules and past bookings go by and no built-in is.
+    """
+
+    rules: tuple[CodeRule, ...]
+    columns: MappingOf[str, tuple[str, str]]
+    infer: Infer | None  # null: nothing is inferred
+
+    @property
+    def read(self) -> frozenset[str]:
+        """The names that rules and past bookings read."""
+        conditions = [one for rule in self.rules for one in (rule.when, rule.hold) if one]
+        named = {name for one in conditions for name in one.columns}
+        return frozenset(named | ({"family", "region"} if self.infer else set()))
+
+    @property
+    def used(self) -> dict[str, tuple[str, str]]:
+        """The columns that are read: name -> object and field."""
+        return {name: place for name, place in self.columns.items() if name in self.read}
+
+    def fields(self, object_name: str) -> frozenset[str]:
+        """The fields of an object of Salesforce that are read, besides those that rules name themselves."""
+        return frozenset(field for where, field in self.used.values() if where == object_name)
+
+
+@dataclass(frozen=True)
+class Currencies:
+    """Where a document's rate comes from, and what becomes of a currency that the organisation lacks."""
+
+    rates: str  # xero, salesforce, salesforce_dated, table
+    table: tuple[
+        tuple[str, date, Decimal], ...
+    ]  # currency, first day, units of it for one of the organisation's
+    lacking: str  # stop, convert
+
+
+@dataclass(frozen=True)
 class DocumentMapping:
     """How a won opportunity becomes an invoice."""
 
@@ -370,6 +435,8 @@ class DocumentMapping:
     changes: str = "report"  # what becomes of an invoice whose source changed: report (told), move
     withdraw: str = "ask"  # the draft of a lost or deleted source: ask, void (deleted without asking)
     at: str = ""
+    codes: LineCodes | None = None  # null: every line has the account and tax above
+    currencies: Currencies | None = None  # null: Xero's rate, and Xero refuses a currency that it lacks
 
     @property
     def source(self) -> SourceObject:
@@ -394,7 +461,7 @@ class DocumentMapping:
     def fields(self, side: str) -> dict[str, frozenset[str]]:
         """Object -> every field that is read of that side."""
         if side == "xero":
-            read = {self.xero: INVOICE, **REFERENCE_DATA}
+            read = {self.xero: INVOICE, **REFERENCE_DATA, **(CURRENCY_LIST if self.currencies else {})}
             read |= {"BrandingTheme": BRANDING_THEME} if self.branding else {}
             read |= {"TrackingCategory": TRACKING_CATEGORY} if self.tracking else {}
             more = MOVES_READ if self.moves else {}
@@ -406,7 +473,31 @@ class DocumentMapping:
         product = {"Product2Id"} if self.items == "on_demand" else set[str]()
         named = {"Product2": frozenset(PRODUCT_NAMES)} if self.source.named_by_product else {}
         product |= {track.field for track in self.tracking if track.of_line}
-        return {self.salesforce: frozenset(header), self.lines: self.source.line_fields | product, **named}
+        read = {self.salesforce: frozenset(header), self.lines: self.source.line_fields | product, **named}
+        return _together(read, self._code_fields(), self._rate_fields())
+
+    def _code_fields(self) -> dict[str, frozenset[str]]:
+        """What is read for rules and past bookings."""
+        if self.codes is None:
+            return {}
+        by_rule = frozenset(filter(is_field, self.codes.read))
+        (product, product_id), (account, _) = PRODUCT, ACCOUNT
+        of_product, of_account = self.codes.fields(product), self.codes.fields(account)
+        return {
+            self.salesforce: by_rule | self.codes.fields(self.salesforce),
+            self.lines: self.codes.fields(self.lines) | ({product_id} if of_product else set()),
+            **({product: of_product | {*IN_SALESFORCE, "ProductCode"}} if of_product else {}),
+            **({account: of_account | {*IN_SALESFORCE}} if of_account else {}),
+        }
+
+    def _rate_fields(self) -> dict[str, frozenset[str]]:
+        lists = RATE_LISTS.get(self.currencies.rates, {}) if self.currencies else {}
+        return {name: frozenset(names) for name, names in lists.items()}
+
+
+def _together(*read: MappingOf[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    names = dict.fromkeys(name for one in read for name in one)
+    return {name: frozenset().union(*(one.get(name, ()) for one in read)) for name in names}
 
 
 @dataclass(frozen=True)

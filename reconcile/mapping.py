@@ -34,6 +34,7 @@ from reconcile.mapped import (
     Unit,
     is_field,
 )
+from reconcile.mapping_codes import plain_codes, plain_currencies
 from reconcile.mapping_documents import read_documents
 from reconcile.marked import Marked, describe, read_yaml
 from reconcile.model import FLOWS, MERGED, SIDES
@@ -538,10 +539,17 @@ def _hash(entities: MappingOf[str, EntityMapping], documents: MappingOf[str, Doc
 
 def _plain_document(document: DocumentMapping) -> dict[str, Any]:
     return {
-        **{name: value for name, value in asdict(document).items() if name != "at"},
+        **{
+            name: value
+            for name, value in asdict(document).items()
+            if name not in ("at", "codes", "currencies")
+        },
         "cut_over": str(document.cut_over),
         "scope": document.scope and document.scope.sql,
         "status": [[when and when.sql, then] for when, then in document.status],
+        # Where they say nothing a mapping means what it did before there were any.
+        **({"codes": plain_codes(document.codes)} if document.codes else {}),
+        **({"currencies": plain_currencies(document.currencies)} if document.currencies else {}),
     }
 
 

@@ -10,17 +10,18 @@ from typing import Final
 from reconcile import reading
 from reconcile.errors import WrongMapping
 from reconcile.mapped import SOURCE_OBJECTS, DocumentLink, DocumentMapping, Numbering, Rule, Track, is_field
+from reconcile.mapping_codes import CODES_KEYS, read_currencies, read_line_codes
 from reconcile.marked import Marked
 
 DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
-    "line_amounts", "lines", "link", "branding", "tracking", "locked", "changes", "withdraw",
+    "line_amounts", "lines", "currency", "link", "branding", "tracking", "locked", "changes", "withdraw",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
 NUMBER_KEYS: Final = ("kind", "prefix", "digits")
-LINES_KEYS: Final = ("account", "tax", "items", "tracking")
+LINES_KEYS: Final = ("account", "tax", "items", "tracking", *CODES_KEYS)
 DUE_KEYS: Final = ("days", "terms")
 LINK_KEYS: Final = ("id", "number", "status", "url")
 MADE_AS: Final = ("DRAFT", "SUBMITTED", "AUTHORISED")
@@ -85,6 +86,13 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         changes=reading.choice(keys.get("changes"), f"{path}.changes", CHANGES, "report"),
         withdraw=reading.choice(keys.get("withdraw"), f"{path}.withdraw", WITHDRAW, "ask"),
         at=f"{tree.key_at or tree.at}: {path}",
+        codes=read_line_codes(
+            lines,
+            f"{path}.lines",
+            header=_object(header, "object", keys["salesforce"], f"{path}.salesforce"),
+            lines=_object(header, "lines", keys["salesforce"], f"{path}.salesforce"),
+        ),
+        currencies=read_currencies(keys.get("currency"), f"{path}.currency"),
     )
     _check(document, keys, path)
     return document
@@ -155,7 +163,7 @@ def _numbering(keys: MappingOf[str, Marked], tree: Marked, path: str) -> Numberi
             found=repr(text),
             expected="a prefix that does not end in a digit: a number follows it",
         )
-    return Numbering(kind, text, _whole(found.get("digits"), f"{path}.digits", 1, 12, 5))
+    return Numbering(kind, text, reading.whole(found.get("digits"), f"{path}.digits", 1, 12, 5))
 
 
 def _due(tree: Marked | None, path: str) -> int | None:
@@ -164,7 +172,7 @@ def _due(tree: Marked | None, path: str) -> int | None:
     keys = reading.known_keys(tree, path, DUE_KEYS)
     if "days" not in keys and "terms" in keys:
         return None
-    return _whole(reading.needed(keys, "days", tree, path), f"{path}.days", 0, 366, 0)
+    return reading.whole(reading.needed(keys, "days", tree, path), f"{path}.days", 0, 366, 0)
 
 
 def _by_terms(tree: Marked | None, path: str) -> bool:
@@ -178,17 +186,6 @@ def _tracking(keys: MappingOf[str, Marked], path: str, *, of_line: bool) -> list
         Track(name, reading.field_name(field, f"{path}.tracking.{name}"), of_line)
         for name, field in reading.named(keys, "tracking", path)
     ]
-
-
-def _whole(tree: Marked | None, path: str, least: int, most: int, default: int) -> int:
-    if tree is None:
-        return default
-    text = reading.text_of(tree, path)
-    if not re.fullmatch(r"\d{1,4}", text) or not least <= int(text) <= most:
-        raise WrongMapping(
-            at=reading.place(tree, path), found=repr(text), expected=f"a number from {least} to {most}"
-        )
-    return int(text)
 
 
 def _optional_field(tree: Marked | None, path: str) -> str | None:
@@ -255,7 +252,18 @@ def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -
             found="`withdraw` without `changes: move`",
             expected="`changes: move` beside it, or no `withdraw`: what changed is only told",
         )
-    if document.account is None and any(then != "DRAFT" for _, then in document.status):
+    taxed = tuple(rule for rule in document.codes.rules if rule.tax) if document.codes else ()
+    if taxed and document.line_amounts == "no_tax":
+        raise WrongMapping(
+            at=taxed[0].at,
+            found="a tax with `line_amounts: no_tax`",
+            expected="no tax, or other line amounts",
+        )
+    if (
+        document.account is None
+        and document.codes is None
+        and any(then != "DRAFT" for _, then in document.status)
+    ):
         raise WrongMapping(
             at=reading.place(keys["lines"], f"{path}.lines"),
             found="no account, and invoices that are submitted or approved at once",

@@ -228,7 +228,10 @@ DOCUMENTS: Final[Schema] = {
     "shown_number": pl.String,
     "shown_status": pl.String,
     "shown_url": pl.String,
+    "currency_rate": pl.Decimal(38, 6),  # that it is made with, as Xero's CurrencyRate; null: none is sent
+    "rated": pl.String,  # in words: where that comes from, or how it was converted; null: nothing to tell
     "reason": pl.String,  # why no invoice can be made of it; null: one can
+    "held": pl.String,  # why none is made of it by us; one that is there may be its own. null: one may be made
 }
 
 DOCUMENT_LINES: Final[Schema] = {
@@ -247,6 +250,8 @@ DOCUMENT_LINES: Final[Schema] = {
     "tracking": pl.String,  # JSON as Xero takes it: [{"Name": "Region", "Option": "North"}]; null: none
     "amount": pl.Decimal(38, 4),  # in the document's currency
     "tax_amount": pl.Decimal(38, 4),  # null: Xero decides
+    "coded": pl.String,  # in words: what gave it account and tax; null: the mapping's own
+    "evidence": pl.String,  # JSON: the past bookings that they were inferred from; null: none were
     "reason": pl.String,  # what is wrong with it; null: nothing
 }
 

@@ -82,6 +82,17 @@ def rule(tree: Marked | None, path: str) -> Rule | None:
     return read
 
 
+def whole(tree: Marked | None, path: str, least: int, most: int, default: int) -> int:
+    if tree is None:
+        return default
+    text = text_of(tree, path)
+    if not re.fullmatch(r"\d{1,4}", text) or not least <= int(text) <= most:
+        raise WrongMapping(
+            at=place(tree, path), found=repr(text), expected=f"a number from {least} to {most}"
+        )
+    return int(text)
+
+
 def not_one_of(at: str, found: str, allowed: tuple[str, ...], what: str = "") -> WrongMapping:
     near = difflib.get_close_matches(found.lower(), [name.lower() for name in allowed], n=1, cutoff=0.5)
     best = next((name for name in allowed if near and name.lower() == near[0]), None)

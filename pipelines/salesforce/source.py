@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 OBJECTS: Final = ("Account", "Contact")
 PRODUCTS: Final = ("Product2", "Pricebook2", "PricebookEntry")  # where the mapping names a product
+CURRENCIES: Final = ("CurrencyType", "DatedConversionRate")  # where the mapping takes rates of Salesforce
 NEEDED: Final = ("Id", "IsDeleted", "MasterRecordId", "SystemModstamp", "LastModifiedById")
 MERGED: Final = frozenset(OBJECTS)  # only these can be merged, and tell into which
+UNDELETED: Final = frozenset(CURRENCIES)  # these know no recycle bin (object reference): what is gone is gone
 # Compound fields repeat their parts; base64 is a file.
 LEFT_OUT: Final = frozenset({"address", "location", "base64", "complexvalue", "anyType", "json"})
 LONG_TEXT: Final = 255  # characters; two custom long texts in a query cut its pages to 200 rows
@@ -123,7 +125,8 @@ def _is_long(field: Mapping[str, Any]) -> bool:
 
 def _schema(client: SalesforceClient, object_name: str, needed: frozenset[str]) -> Schema:
     described = client.describe(object_name)["fields"]
-    always = frozenset(NEEDED if object_name in MERGED else set(NEEDED) - {"MasterRecordId"})
+    unknown = set() if object_name in MERGED else {"MasterRecordId"}
+    always = frozenset(NEEDED) - unknown - ({"IsDeleted"} if object_name in UNDELETED else set())
     hidden = sorted(always - {field["name"] for field in described})
     if hidden:
         raise MissingRight(
@@ -219,7 +222,7 @@ def _complete(object_name: str, read: Callable[[], Found]) -> Found:
 def _all(client: SalesforceClient, object_name: str, schema: Schema, bulk: Bulk | None) -> Found:
     """Read the whole object: by query where it is small, else by a job. The system's own count is the proof."""
     counted = client.count(object_name)
-    if bulk is not None and counted >= bulk.from_rows:
+    if bulk is not None and counted >= bulk.from_rows and object_name not in UNDELETED:
         return _by_job(client, object_name, schema, bulk)
     found = _changed(client, object_name, schema.read, None)
     return found if found.expected != len(found.ids) else replace(found, expected=counted)
@@ -229,7 +232,8 @@ def _changed(
     client: SalesforceClient, object_name: str, fields: Sequence[str], since: datetime | None
 ) -> Found:
     """Read by query what changed since, or everything; the query's own total is what is expected."""
-    collected = collect(even_numbers(client.query(build_query(object_name, fields, since))), _read, VOLATILE)
+    read = _read_undeleted if object_name in UNDELETED else _read
+    collected = collect(even_numbers(client.query(build_query(object_name, fields, since))), read, VOLATILE)
     if collected.complete_as_of is None:
         raise UnexpectedReply(side="salesforce", at=object_name, found="no page", expected="at least one")
     ids = frozenset(collected.place)
@@ -273,6 +277,11 @@ def even_numbers(pages: Iterable[Page]) -> Iterator[Page]:
 
 def _even(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: Decimal(value) if type(value) is int else value for name, value in body.items()}
+
+
+def _read_undeleted(row: Row) -> tuple[datetime, bool]:
+    """Read a row of an object that knows no recycle bin."""
+    return _read(replace(row, body={**row.body, "IsDeleted": False}))
 
 
 def _read(row: Row) -> tuple[datetime, bool]:

@@ -62,6 +62,7 @@ RESOURCES: Final = {
     "TrackingCategory": Resource(
         "TrackingCategories", "TrackingCategories", "TrackingCategoryID", SETTINGS_SCOPE, paged=False
     ),
+    "Currency": Resource("Currencies", "Currencies", "Code", SETTINGS_SCOPE, paged=False),
 }
 
 

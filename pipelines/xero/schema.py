@@ -202,6 +202,10 @@ TRACKING_CATEGORY: Final[Fields] = (
     ("TrackingOptionID", TEXT, None, READ_ONLY),
     ("Option", TEXT, None, READ_ONLY),
 )
+CURRENCY: Final[Fields] = (
+    ("Code", TEXT, None, WRITABLE),
+    ("Description", TEXT, None, READ_ONLY),
+)
 OBJECTS: Final[dict[str, Fields]] = {
     "Contact": CONTACT,
     "Invoice": INVOICE,
@@ -211,6 +215,7 @@ OBJECTS: Final[dict[str, Fields]] = {
     "Organisation": ORGANISATION,
     "BrandingTheme": BRANDING_THEME,
     "TrackingCategory": TRACKING_CATEGORY,
+    "Currency": CURRENCY,
 }
 # Of these only what we read is listed: what else they carry is no news.
 LISTED_IN_PART: Final = frozenset({"Organisation"})

@@ -17,9 +17,11 @@ from reconcile.errors import SnapshotRefused, TypeChanged, UnexpectedReply
 OBJECT: Final = "Contact"
 DOCUMENTS: Final = "Invoice"
 # Lists without pages, each read whole.
-REFERENCES: Final = ("Item", "Account", "TaxRate", "Organisation", "BrandingTheme", "TrackingCategory")
+REFERENCES: Final = (
+    "Item", "Account", "TaxRate", "Organisation", "BrandingTheme", "TrackingCategory", "Currency",
+)  # fmt: skip
 UNSTAMPED: Final = frozenset(
-    {"TaxRate", "Organisation", "BrandingTheme", "TrackingCategory"}
+    {"TaxRate", "Organisation", "BrandingTheme", "TrackingCategory", "Currency"}
 )  # Xero does not tell when they changed
 MOST_UNLISTED: Final = 100  # contacts that a sweep asks for one by one
 SHAPES: Final[dict[str, tuple[type, ...]]] = {

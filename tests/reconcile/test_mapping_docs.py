@@ -10,6 +10,7 @@ from mapped_records import mapping
 
 from mappings import library
 from reconcile import mapping as language
+from reconcile import mapping_codes as codes
 from reconcile import mapping_documents as documents
 from reconcile.kinds import KINDS
 from reconcile.mapped import ATTRIBUTES, PROJECTED
@@ -45,6 +46,13 @@ WORDS = {
     *documents.AMOUNT,
     *documents.LINE_AMOUNTS,
     *documents.ITEMS,
+    *codes.CODES_KEYS,
+    *codes.INFER_KEYS,
+    *codes.OF_LINES,
+    *codes.OF_TOTALS,
+    *codes.CURRENCY_KEYS,
+    *codes.RATES,
+    *codes.LACKING,
     "documents",
     "extends",
 }
