@@ -16,6 +16,7 @@ DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "link", "branding", "tracking", "locked",
+    "settled",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
@@ -28,6 +29,7 @@ NUMBERED: Final = ("derived", "reserved", "xero")
 AMOUNT: Final = ("subtotal", "total", "ignore")
 LINE_AMOUNTS: Final = ("exclusive", "inclusive", "no_tax")
 LOCKED: Final = ("stop", "move")
+SETTLED: Final = ("off", "read", "shown")
 ITEMS: Final = ("known", "on_demand", "never")
 MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
 LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
@@ -80,6 +82,7 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         items=reading.choice(lines.get("items"), f"{path}.lines.items", ITEMS, "known"),
         link=_link(keys, tree, path),
         locked=reading.choice(keys.get("locked"), f"{path}.locked", LOCKED, "stop"),
+        settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
         at=f"{tree.key_at or tree.at}: {path}",
     )
     _check(document, keys, path)

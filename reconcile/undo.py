@@ -13,6 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from reconcile.bodies import dumps
+from reconcile.mapped import SHOWN_ENTITIES
 from reconcile.model import OPERATIONS, REJECTS
 from reconcile.native import native_of
 from reconcile.operations import Part, Row, operation_row
@@ -55,6 +56,8 @@ def undo_operations(
         back: Row | str | None
         if row["action"] == "create" and row["system"] == "xero" and row["operation_id"] in found:
             back = NOT_SURELY_OURS
+        elif row["entity"] in SHOWN_ENTITIES.values():
+            back = None  # a projection, likewise: what Xero knows is shown again as long as it is
         elif row["entity"] == "document":
             back = _document(row, invoices, run)
         elif present is None:
