@@ -314,7 +314,9 @@ class Journal(Store):
         if not wanted:
             return found
         with self.read() as con:
-            rows = [row for one in (made, query.order_by(outcomes.c.at)) for row in con.execute(one).mappings()]
+            rows = [
+                row for one in (made, query.order_by(outcomes.c.at)) for row in con.execute(one).mappings()
+            ]
         for row in rows:
             if row["record_id"] in wanted:
                 sealed = self.unseal("outcomes", (row["plan_hash"], row["operation_id"]), row["written"])

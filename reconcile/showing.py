@@ -152,9 +152,11 @@ def within(
     for name, frame in wanted.items():
         mine = fields.filter(pl.col("side").cast(pl.String) == "salesforce", pl.col("object") == name)
         there = set(mine.filter(pl.col("updateable") | pl.col("createable"))["field"])
-        missing = [] if name in unread else [one for one in SHOWN_FIELDS[name] if one not in there]
+        missing: list[str] = [] if name in unread else [one for one in SHOWN_FIELDS[name] if one not in there]
         why = unread.get(name) or (
-            f"it lacks {SHOWN_BY[name]}, or this user may not edit it" if SHOWN_BY.get(name) in missing else ""
+            f"it lacks {SHOWN_BY[name]}, or this user may not edit it"
+            if SHOWN_BY.get(name) in missing
+            else ""
         )
         if not why and name == PAYMENTS and INVOICES not in kept:
             why = f"{INVOICES}, to which each payment leads, can't be shown"
@@ -168,7 +170,9 @@ def within(
     return kept, _frame(told, REJECTS)
 
 
-REMEDY: Final = "Deploy docs/salesforce and grant the rights that `reconcile doctor --scopes` prints; the rest goes on"
+REMEDY: Final = (
+    "Deploy docs/salesforce and grant the rights that `reconcile doctor --scopes` prints; the rest goes on"
+)
 
 
 def _untold(reason: str) -> Row:

@@ -53,7 +53,9 @@ RESOURCES: Final = {
     "Invoice": Resource(
         "Invoices", "Invoices", "InvoiceID", INVOICES_SCOPE, {"unitdp": "4"}, where='Type=="ACCREC"'
     ),
-    "Bill": Resource("Invoices", "Invoices", "InvoiceID", INVOICES_SCOPE, {"unitdp": "4"}, where='Type=="ACCPAY"'),
+    "Bill": Resource(
+        "Invoices", "Invoices", "InvoiceID", INVOICES_SCOPE, {"unitdp": "4"}, where='Type=="ACCPAY"'
+    ),
     "Payment": Resource("Payments", "Payments", "PaymentID", PAYMENTS_SCOPE),
     "CreditNote": Resource("CreditNotes", "CreditNotes", "CreditNoteID", INVOICES_SCOPE, {"unitdp": "4"}),
     "Overpayment": Resource("Overpayments", "Overpayments", "OverpaymentID", PAYMENTS_SCOPE, {"unitdp": "4"}),

@@ -45,6 +45,7 @@ WORDS = {
     *documents.AMOUNT,
     *documents.LINE_AMOUNTS,
     *documents.ITEMS,
+    *documents.SETTLED,
     "documents",
     "extends",
 }

@@ -60,7 +60,13 @@ class Till:
         self.call("POST", f"Payments/{payment['PaymentID']}", {"Status": "DELETED"})
 
     def note(self, contact_id: str, amount: str) -> Body:
-        line = {"Description": "Back", "Quantity": 1, "UnitAmount": amount, "AccountCode": "200", "TaxType": "NONE"}
+        line = {
+            "Description": "Back",
+            "Quantity": 1,
+            "UnitAmount": amount,
+            "AccountCode": "200",
+            "TaxType": "NONE",
+        }
         body = {"Type": "ACCRECCREDIT", "Contact": {"ContactID": contact_id}, "Date": "2026-11-21"}
         return self.call("PUT", "CreditNotes", {**body, "Status": "AUTHORISED", "LineItems": [line]})
 

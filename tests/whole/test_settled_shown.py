@@ -1,0 +1,178 @@
+"""What settles Xero's invoices is shown in Salesforce, through the whole product: set once, put back, withdrawn."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from settled_pair import Till, settling
+from whole_pair import Pair
+
+from pipelines.plans import Planned
+
+D = Decimal
+DEAL = "Larkfield"
+ON_DEAL = "Xero_Invoice_Amount_Paid__c, Xero_Invoice_Amount_Credited__c, Xero_Invoice_Amount_Due__c"
+ON_ACCOUNT = "Xero_Outstanding__c, Xero_Overdue__c, Xero_Credit__c, Xero_Last_Payment__c, Xero_Balances__c"
+EVERYTHING = ("Xero_Invoice__c", "Account", "Opportunity")
+
+
+def of(planned: Planned) -> list[tuple[str, str]]:
+    return sorted(planned.operations.select("object", "action").iter_rows())
+
+
+def settle(pair: Pair, *, full: bool = False) -> Planned:
+    """One plan, its apply, and a second plan that shows nothing; gives the first."""
+    planned = pair.plan(full=full)
+    outcomes = pair.apply(planned)
+    assert outcomes["outcome"].unique().to_list() in ([], ["confirmed"])
+    again = pair.plan()
+    assert again.operations.is_empty(), again.operations.to_dicts()
+    return planned
+
+
+def only(till: Till, query: str) -> list[Any]:
+    (row,) = till.shown(query)
+    return list(row.values())
+
+
+def on_account(till: Till, account_id: str) -> list[Any]:
+    return only(till, f"select {ON_ACCOUNT} from Account where Id = '{account_id}'")
+
+
+@pytest.fixture
+def till(pair: Pair) -> Till:
+    """Everything is deployed, and what was there is shown."""
+    till = settling(pair, "shown")
+    till.deploy(*EVERYTHING)
+    pair.checked = True
+    assert {name for name, _ in of(settle(pair))} == {*EVERYTHING}
+    pair.checked = False
+    return till
+
+
+def test_an_invoice_is_shown_through_all_that_settles_it(till: Till) -> None:
+    pair = till.pair
+    (deal,) = till.shown(
+        f"select Id, AccountId, Xero_Invoice_ID__c from Opportunity where Name like '{DEAL}%'"
+    )
+    account_id = str(deal["AccountId"])
+    (account,) = till.shown(f"select ExternalID__c from Account where Id = '{account_id}'")
+    contact_id = str(account["ExternalID__c"])
+    made = till.call("GET", f"Invoices/{deal['Xero_Invoice_ID__c']}")
+    till.call("POST", "Invoices", {"InvoiceID": made["InvoiceID"], "Status": "AUTHORISED"})
+    paid = till.pay(made, "1000")
+    note = till.note(contact_id, "250")
+    till.allocate(note, made, "100.10")
+    extra = till.overpay(contact_id, "60")
+    till.invoice(contact_id, "77", Type="ACCPAY", InvoiceNumber="their 1")
+    late = till.invoice(contact_id, "10.50", InvoiceNumber="LATE-1")  # of no opportunity
+    pair.checked = True
+    planned = settle(pair)
+    pair.checked = False
+    assert of(planned) == [
+        ("Account", "update"),
+        ("Opportunity", "update"),
+        ("Opportunity", "update"),  # the link's own status
+        ("Xero_Invoice__c", "create"),  # the bill
+        ("Xero_Invoice__c", "create"),  # the late one
+        ("Xero_Invoice__c", "update"),
+        ("Xero_Payment__c", "create"),
+        ("Xero_Payment__c", "create"),
+    ]
+    at_deal = f"select {ON_DEAL} from Opportunity where Id = '{deal['Id']}'"
+    assert only(till, at_deal) == [1000, D("100.10"), D("1473.90")]
+    told = "GBP 1484.40, overdue 10.50, credit 209.90"
+    assert on_account(till, account_id) == [D("1484.40"), D("10.50"), D("209.90"), 60, told]
+    shown = till.shown(
+        "select Type__c, Amount__c, Invoice__r.Number__c, Opportunity__c from Xero_Payment__c order by Type__c"
+    )
+    number = made["InvoiceNumber"]
+    assert [(row["Type__c"], row["Amount__c"], row["Invoice__r"]["Number__c"]) for row in shown] == [
+        ("credit_note", D("100.10"), number),
+        ("payment", 1000, number),
+    ]
+    assert {row["Opportunity__c"] for row in shown} == {deal["Id"]}
+    bills = till.shown(
+        "select Type__c, Amount_Due__c, Account__c from Xero_Invoice__c where Type__c = 'ACCPAY'"
+    )
+    assert bills == [{"Type__c": "ACCPAY", "Amount_Due__c": 77, "Account__c": account_id}]
+
+    # Taken back, in a list that leaves out what is deleted; an overpayment allocated; a void.
+    pair.control("xero", "POST", "dialect", {"deleted_payments": "hidden"})
+    till.reverse(paid)
+    till.allocate(extra, made, "60")
+    till.void(late)
+    settle(pair)
+    assert only(till, at_deal) == [0, D("160.10"), D("2413.90")]
+    assert on_account(till, account_id)[:3] == [D("2413.90"), 0, D("149.90")]
+    states = {
+        row["Type__c"]: row["Status__c"]
+        for row in till.shown("select Type__c, Status__c from Xero_Payment__c")
+    }
+    assert states == {"credit_note": "AUTHORISED", "overpayment": "AUTHORISED", "payment": "DELETED"}
+    late_now = "select Status__c, Amount_Due__c from Xero_Invoice__c where Number__c = 'LATE-1'"
+    assert only(till, late_now) == ["VOIDED", 0]
+
+    # Somebody works on what we show.
+    (row,) = till.shown(f"select Id from Xero_Invoice__c where Number__c = '{number}'")
+    till.edit("Xero_Invoice__c", str(row["Id"]), Amount_Due__c=0)
+    till.edit("Account", account_id, Xero_Outstanding__c=5)
+    planned = settle(pair)
+    reasons = dict(planned.operations.select("object", "reason").iter_rows())
+    assert set(reasons) == {"Xero_Invoice__c", "Account"}
+    assert all(said.startswith("somebody changed it in Salesforce") for said in reasons.values())
+    assert only(till, at_deal) == [0, D("160.10"), D("2413.90")]
+
+    # A day passes, and a bill of the customer's falls due: one write of what is overdue, and then rest.
+    at = pair.control("xero", "GET", "clock")["now"]
+    soon = till.invoice(contact_id, "5", InvoiceNumber="SOON-1", DueDate=at[:10])
+    settle(pair)
+    assert on_account(till, account_id)[1] == 0
+    for side in ("xero", "salesforce"):
+        pair.control(side, "POST", "clock", {"move_s": 86_400})
+    planned = settle(pair)
+    assert of(planned) == [("Account", "update")]
+    assert on_account(till, account_id)[1] == 5
+    assert soon["Status"] == "AUTHORISED"
+
+
+@pytest.mark.parametrize("kind", ["drop_after", "500_applied"])
+def test_a_lost_reply_makes_no_row_twice(pair: Pair, kind: str) -> None:
+    till = settling(pair, "shown")
+    till.deploy(*EVERYTHING)
+    planned = pair.plan()
+    path = "composite/sobjects/Xero_Invoice__c"
+    pair.control("salesforce", "POST", "faults", {"kind": kind, "method": "PATCH", "path": path})
+    pair.apply(planned)
+    pair.control("salesforce", "DELETE", "faults")
+    settle(pair)
+    ids = [row["Xero_Invoice_ID__c"] for row in till.shown("select Xero_Invoice_ID__c from Xero_Invoice__c")]
+    assert len(ids) == len(set(ids)) == 4
+
+
+def test_an_org_without_the_objects_is_told_of_them_and_shows_the_rest(pair: Pair) -> None:
+    till = settling(pair, "shown")
+    till.deploy("Account")
+    planned = pair.plan()
+    assert {name for name, _ in of(planned)} == {"Account"}
+    told = planned.rejects.filter(pl.col("entity") == "payment")["reason"].to_list()
+    mapping = str(pair.folder / "mapping.yaml")
+    assert all(mapping in said or "mapping.yaml:2" in said for said in told), told
+    assert any("nothing is shown in Xero_Invoice__c" in said for said in told)
+    assert any("Opportunity lacks Xero_Invoice_Currency__c" in said for said in told)
+    assert pair.apply(planned)["outcome"].unique().to_list() == ["confirmed"]
+    assert pair.plan().operations.is_empty()
+
+
+def test_read_alone_writes_nothing_and_says_what_could_not_be_read(pair: Pair) -> None:
+    till = settling(pair, "read")
+    assert pair.plan().operations.is_empty()
+    pair.set("xero", scopes="accounting.contacts accounting.settings.read accounting.invoices")
+    planned = pair.plan()
+    assert planned.operations.is_empty()
+    (said,) = planned.rejects.filter(pl.col("entity") == "payment")["reason"]
+    assert "nothing is planned for payments: xero.Payment" in said
+    assert till.pair is pair
