@@ -86,8 +86,8 @@ def _named(customers: pl.DataFrame, name: str) -> pl.DataFrame:
     rows = customers.with_columns(whose=pl.coalesce("salesforce_id", "xero_id"))
     names = [pl.col(f"{side}_name").str.to_lowercase() for side in model.SIDES]
     asked = name.strip().lower()
-    salesforce_id = long_ids(pl.Series("id", [name.strip()]))[0]
-    by_id = (pl.col("salesforce_id") == salesforce_id) | (pl.col("xero_id").str.to_lowercase() == asked)
+    in_salesforce = long_ids(pl.Series("id", [name.strip()])).drop_nulls().to_list()
+    by_id = pl.col("salesforce_id").is_in(in_salesforce) | (pl.col("xero_id").str.to_lowercase() == asked)
     ways = [
         by_id,
         pl.any_horizontal(one == asked for one in names),

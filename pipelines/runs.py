@@ -38,6 +38,7 @@ from reconcile.errors import (
     ReconcileError,
     UnknownPlan,
 )
+from reconcile.mapped import SHOWN_ENTITIES
 
 if TYPE_CHECKING:
     from pipelines.journal import Lease
@@ -195,6 +196,7 @@ def _swept(ctx: Context, options: PlanOptions) -> tuple[Planned, bool]:
 
 def _makes_accounts(planned: Planned) -> bool:
     made = (pl.col("system") == "salesforce") & (pl.col("action") == "create")
+    made &= ~pl.col("entity").is_in(list(SHOWN_ENTITIES.values()))  # a merge makes no invoice twice
     return not planned.operations.filter(made).is_empty()
 
 

@@ -79,7 +79,7 @@ class Till:
 
     def overpay(self, contact_id: str, amount: str) -> Body:
         wanted = {"ContactID": contact_id, "Date": "2026-11-23", "Amount": amount}
-        return self.pair.control("xero", "POST", "overpayments", wanted)
+        return self.pair.control("xero", "POST", "overpay", wanted)
 
     def void(self, invoice: Body) -> None:
         self.call("POST", "Invoices", {"InvoiceID": invoice["InvoiceID"], "Status": "VOIDED"})

@@ -74,6 +74,7 @@ def test_an_invoice_is_shown_through_all_that_settles_it(till: Till) -> None:
     pair.checked = False
     assert of(planned) == [
         ("Account", "update"),
+        ("Account", "update"),  # that it is a supplier, too
         ("Opportunity", "update"),
         ("Opportunity", "update"),  # the link's own status
         ("Xero_Invoice__c", "create"),  # the bill
@@ -128,15 +129,36 @@ def test_an_invoice_is_shown_through_all_that_settles_it(till: Till) -> None:
 
     # A day passes, and a bill of the customer's falls due: one write of what is overdue, and then rest.
     at = pair.control("xero", "GET", "clock")["now"]
-    soon = till.invoice(contact_id, "5", InvoiceNumber="SOON-1", DueDate=at[:10])
+    till.invoice(contact_id, "5", InvoiceNumber="SOON-1", DueDate=at[:10])
     settle(pair)
     assert on_account(till, account_id)[1] == 0
-    for side in ("xero", "salesforce"):
-        pair.control(side, "POST", "clock", {"move_s": 86_400})
+    pair.control("xero", "POST", "clock", {"move_s": 86_400})
     planned = settle(pair)
     assert of(planned) == [("Account", "update")]
     assert on_account(till, account_id)[1] == 5
-    assert soon["Status"] == "AUTHORISED"
+
+    # And all of it is told of the one customer.
+    said = pair.command("customer", "--json", DEAL.lower())
+    assert said.code == 0, said.err
+    told = said.json()
+    assert told["customers"][0]["xero_id"] == contact_id
+    found = {row["number"]: (row["status"], row["due"], row["overdue"]) for row in told["invoices"]}
+    assert found == {
+        number: ("AUTHORISED", "2413.9000", "0.0000"),
+        "their 1": ("AUTHORISED", "77.0000", "77.0000"),
+        "LATE-1": ("VOIDED", "0.0000", "0.0000"),
+        "SOON-1": ("AUTHORISED", "5.0000", "5.0000"),
+    }
+    assert sorted((row["kind"], row["status"]) for row in told["settlements"]) == [
+        ("credit_note", "AUTHORISED"),
+        ("overpayment", "AUTHORISED"),
+        ("payment", "DELETED"),
+    ]
+    shown_to_people = pair.command("customer", account_id).out
+    assert "taken back" in shown_to_people and "SOON-1" in shown_to_people
+    several, nobody = pair.command("customer", "united oil"), pair.command("customer", "nobody at all")
+    assert (several.code, nobody.code) == (0, 2)
+    assert "3 customers fit" in several.out and "reconcile plan" in nobody.err
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "500_applied"])
