@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flows.show import new_console, print_json
+from flows.wording import counted
 from pipelines.context import Context
 from pipelines.published import Published, published
 from reconcile import model
@@ -212,7 +213,7 @@ def _invoices(invoices: pl.DataFrame, moved: pl.DataFrame) -> Table:
         table.add_column(title, justify="right" if title else "left")
     for row in invoices.to_dicts():
         amounts = [_money(row[name]) for name in ("total", "paid", "credited", "due", "overdue")]
-        days = f"{row['days_overdue']} days" if row["days_overdue"] else ""
+        days = counted(row["days_overdue"], "day") if row["days_overdue"] else ""
         number = escape(row["number"] or row["reference"] or row["invoice_id"])
         dated = [str(row[name] or "—") for name in ("date", "due_on")]
         table.add_row(
