@@ -320,6 +320,8 @@ def totals(
     if planned.alarms or not found.proved:
         raise SystemExit(FAILED)
     raise SystemExit(AGREED if found.agreed else DIFFERS)
+
+
 @reconcile.command(name="customer")
 @settings_option
 @json_option

@@ -19,6 +19,14 @@ D = Decimal
 DEAL = "Larkfield"
 ON_DEAL = "Xero_Invoice_Amount_Paid__c, Xero_Invoice_Amount_Credited__c, Xero_Invoice_Amount_Due__c"
 ON_ACCOUNT = "Xero_Outstanding__c, Xero_Overdue__c, Xero_Credit__c, Xero_Last_Payment__c, Xero_Balances__c"
+# As little as Xero might tell: stamps that stay, lists out of order, pages of its own size.
+ODD = {
+    "payment_moves_stamp": False,
+    "if_modified_since": "exclusive_second",
+    "page_size": "ignored",
+    "default_order": "name",
+    "batch_in_payment": "texts",
+}
 ROOT = Path(__file__).parents[2]
 # Nothing is tidied up: the reply to the new records arrives, and is not kept.
 KILLED = """
@@ -71,8 +79,10 @@ def till(pair: Pair) -> Till:
     return till
 
 
-def test_an_invoice_is_shown_through_all_that_settles_it(till: Till) -> None:
+@pytest.mark.parametrize("dialect", [{}, pytest.param(ODD, marks=pytest.mark.slow)])
+def test_an_invoice_is_shown_through_all_that_settles_it(till: Till, dialect: dict[str, Any]) -> None:
     pair = till.pair
+    pair.control("xero", "POST", "dialect", dialect)
     (deal,) = till.shown(
         f"select Id, AccountId, Xero_Invoice_ID__c from Opportunity where Name like '{DEAL}%'"
     )
@@ -123,7 +133,7 @@ def test_an_invoice_is_shown_through_all_that_settles_it(till: Till) -> None:
     till.reverse(paid)
     till.allocate(extra, made, "60")
     till.void(late)
-    settle(pair)
+    settle(pair, full=bool(dialect))  # where a payment moves no stamp, only a sweep can know
     assert only(till, at_deal) == [0, D("160.10"), D("2413.90")]
     assert on_account(till, account_id)[:3] == [D("2413.90"), 0, D("149.90")]
     states = {
@@ -192,8 +202,9 @@ def test_a_process_killed_after_its_bytes_left_makes_no_row_twice(pair: Pair) ->
     )
     assert killed.returncode == 9, killed.stderr.decode()
     assert len(invoice_ids(till)) == 4
-    assert pair.plan().operations.height == planned.operations.height - 4
-    assert set(pair.apply(pair.plan())["outcome"]) == {"confirmed"}
+    again = pair.plan()
+    assert ("Xero_Invoice__c", "create") not in of(again)
+    pair.apply(again)
     assert pair.plan().operations.is_empty()
     assert len(invoice_ids(till)) == len(set(invoice_ids(till))) == 4
 
