@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from reconcile.mapped import SETTLING
+
 DEFAULTS: Final[Mapping[str, Any]] = {
     "tolerable_share": 0.05,  # of a table's rows that may be set aside before the run stops
     "floor": 20,  # shares say nothing about fewer rows than this
@@ -113,7 +115,10 @@ PREFIXES: Final = {
     "OrderItem": "802",
 }  # fmt: skip
 # Where a body of Xero carries its own id.
-XERO_IDS: Final = {"Invoice": "InvoiceID", "Account": "AccountID", "Item": "ItemID"}
+XERO_IDS: Final = {
+    "Invoice": "InvoiceID", "Account": "AccountID", "Item": "ItemID",
+    **{name: id_field for name, (id_field,) in SETTLING.items()},
+}  # fmt: skip
 
 # The frame is registered as `frame`; id_path is where the vendor's body carries its own id.
 RAW_ROWS: Final = """

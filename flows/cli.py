@@ -322,6 +322,22 @@ def totals(
     raise SystemExit(AGREED if found.agreed else DIFFERS)
 
 
+@reconcile.command(name="customer")
+@settings_option
+@json_option
+@click.argument("name")
+def one_customer(settings_file: Path, as_json: bool, name: str) -> None:
+    """Show all of one customer: invoices, what settled them, credits, balance.
+
+    NAME is a part of the name, or an id of either side. It reads what the last plan published, and no system.
+    """
+    from flows import customer
+
+    with opened(settings_file, as_json=as_json, offline=True) as ctx:
+        found = customer.find(ctx, name)
+    customer.show(found, as_json=as_json)
+
+
 @reconcile.group(cls=Ordered, invoke_without_command=True)
 @settings_option
 @json_option

@@ -25,6 +25,8 @@ ONE: Final = {
     "product": "Product",
     "price": "Price",
     "document": "Invoice",
+    "shown_invoice": "Invoice shown",
+    "shown_payment": "Payment shown",
 }
 MANY: Final = {
     "party": "Companies",
@@ -32,6 +34,8 @@ MANY: Final = {
     "product": "Products",
     "price": "Prices",
     "document": "Invoices",
+    "shown_invoice": "Invoices shown",
+    "shown_payment": "Payments shown",
 }
 DIRECTIONS: Final = {
     "salesforce": "Salesforce changed",

@@ -279,6 +279,8 @@ ENTITY_NAMES: Final = {
     "product": "Products",
     "price": "Prices",
     "document": "Invoices",
+    "shown_invoice": "Invoices shown",
+    "shown_payment": "Payments shown",
 }
 
 

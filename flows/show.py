@@ -59,7 +59,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
-def _console() -> Console:
+def new_console() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -165,7 +165,7 @@ def plan(planned: Planned, *, as_json: bool, everything: bool) -> None:
     if as_json:
         print_json(plan_data(planned))
         return
-    console = _console()
+    console = new_console()
     console.print()
     if planned.operations.is_empty():
         console.print(_nothing(planned))
@@ -354,7 +354,7 @@ def applied(result: Applied, *, as_json: bool) -> None:
         return
     from flows import wording
 
-    console = _console()
+    console = new_console()
     counts = ", ".join(f"{name} {count}" for name, count in result.counts().items())
     console.print(f"\n[bold]Plan {result.plan[:10]}[/]: {counts or 'nothing was to do'}.")
     for row in result.outcomes.to_dicts():
@@ -401,7 +401,7 @@ def pulled(result: Pulled, *, as_json: bool) -> None:
             str(row.deleted),
             state,
         )
-    _console().print(table)
+    new_console().print(table)
 
 
 def links(frame: pl.DataFrame, *, as_json: bool) -> None:
@@ -415,14 +415,14 @@ def links(frame: pl.DataFrame, *, as_json: bool) -> None:
     for row in frame.to_dicts():
         score = f"{row['score']:.3f}" if row["score"] is not None else ""
         table.add_row(row["entity"], row["salesforce_id"], row["xero_id"], row["status"], row["rule"], score)
-    _console().print(table)
+    new_console().print(table)
 
 
 def review(queue: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(list(queue))
         return
-    console = _console()
+    console = new_console()
     if not queue:
         console.print("Nothing waits for a review.")
     for number, row in enumerate(queue, start=1):
@@ -452,7 +452,7 @@ def status(data: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(data)
         return
-    console = _console()
+    console = new_console()
     for name, value in data.items():
         if name != "journal":
             console.print(f"[bold]{name.replace('_', ' ')}[/]: {_told(value)}", markup=True)
@@ -468,7 +468,7 @@ def verdict(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    console = _console()
+    console = new_console()
     if found["ok"]:
         console.print(f"{found['journal']} is as it was left: {found['rows']} rows of its chain")
     else:
@@ -489,7 +489,7 @@ def findings(found: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in found])
         return
-    console = _console()
+    console = new_console()
     marks = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
     for finding in found:
         console.print(f"{marks[finding.state]} {finding.check}: {finding.found}")

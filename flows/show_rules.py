@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flows.show import _console, print_json, rows
+from flows.show import new_console, print_json, rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,4 +24,4 @@ def trial(frame: pl.DataFrame, *, as_json: bool) -> None:
         who = row["rule"] or "no rule gives an account"
         # What people named is text, never markup.
         table.add_row(Text(who), Text(row["gives"]), *counts, Text("; ".join(row["examples"])))
-    _console().print(table)
+    new_console().print(table)

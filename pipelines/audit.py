@@ -109,6 +109,7 @@ def audit(
     writes = [_as_mapped(one, mapping) for one in written_since(journal, min(since, before))]
     fresh = [one for one in writes if one.ended_at >= before]
     looks = Looks(clients, mapping, seen_at={}, overlap_s=0, region=region, now=now)
+    looks.ask_for(op for one in writes for op in one.intent.operations)
     reading = Reading(journal, clients, looks)
     found = [
         *_new_ones(reading, writes, min(since, before)),

@@ -13,6 +13,7 @@ from pipelines.governor import Governor
 from pipelines.salesforce.source import CURRENCIES, LEFT_OUT, MERGED, NEEDED, OBJECTS, PRODUCTS
 from pipelines.settings import Settings
 from reconcile.errors import ReconcileError
+from reconcile.mapped import SHOWN_BY, SHOWN_FIELDS, settling_fields
 
 if TYPE_CHECKING:
     import polars as pl
@@ -143,7 +144,9 @@ def _salesforce(
     yield from _guarded("salesforce organisation", lambda: _org(settings, client.org()))
     invoice = mapping.invoice if mapping is not None else None
     products = [name for name in PRODUCTS if mapping is not None and name in mapping.fields("salesforce")]
-    for name in (*OBJECTS, *products, *(invoice.fields("salesforce") if invoice else ())):
+    invoiced = invoice.fields("salesforce") if invoice else ()
+    shown = SHOWN_BY if mapping is not None and SHOWN_BY.keys() <= mapping.pulled("salesforce").keys() else ()
+    for name in (*OBJECTS, *products, *invoiced, *shown):
         yield from _guarded(f"salesforce {name}", lambda name=name: _object(clients, name, fields, mapping))
 
 
@@ -350,9 +353,11 @@ def _scopes(granted: frozenset[str], mapping: FieldMapping | None) -> Finding:
 def _xero_scopes(mapping: FieldMapping | None, role: Literal["reader", "writer"]) -> tuple[str, ...]:
     # Items belong to the scope of invoices.
     invoices = mapping is not None and (mapping.invoice is not None or "product" in mapping.entities)
+    # No payment is written, whoever asks.
+    payments = ["accounting.payments.read"] if mapping is not None and mapping.settling is not None else []
     if role == "reader":
-        return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []))
-    return (*XERO_WRITER, *(["accounting.invoices"] if invoices else []))
+        return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []), *payments)
+    return (*XERO_WRITER, *(["accounting.invoices"] if invoices else []), *payments)
 
 
 # --- Both --------------------------------------------------------------------------------------------
@@ -399,7 +404,7 @@ def _guarded(check: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]
 
 def _readable(mapping: FieldMapping) -> dict[str, set[str]]:
     # Rights to currencies can't be given object by object.
-    named = mapping.fields("salesforce").items()
+    named = mapping.pulled("salesforce").items()
     return {name: set(fields) for name, fields in named if name not in CURRENCIES}
 
 
@@ -414,15 +419,19 @@ def _writable(mapping: FieldMapping) -> dict[str, set[str]]:
         fields.update({entity.salesforce.reference} if entity.salesforce.reference else ())
     if mapping.invoice is not None:
         wanted.setdefault(mapping.invoice.salesforce, set()).update(mapping.invoice.link.fields.values())
+    if mapping.settling is not None:
+        for name in settling_fields(mapping.settling, "salesforce"):
+            wanted.setdefault(name, set()).update(SHOWN_FIELDS[name])
     return wanted
 
 
 def _creates(mapping: FieldMapping) -> set[str]:
-    return {
+    made = {
         entity.salesforce.object
         for entity in mapping.entities.values()
         if entity.create.get("salesforce", "never") != "never"
     }
+    return made | ({*SHOWN_BY} if mapping.settling is not None else set())
 
 
 def _rights(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconcile.bodies import dumps, loads, merge_pieces
 from reconcile.errors import Incident
+from reconcile.mapped import SHOWN_BY, SHOWN_ENTITIES
 
 if TYPE_CHECKING:
     from reconcile.mapping import Mapping as RecordMapping
@@ -181,6 +182,7 @@ def key_fields(mapping: RecordMapping) -> dict[tuple[str, str], str | None]:
     }
     if (product := mapping.entities.get("product")) is not None:
         found["product", "xero"] = product.code_unit.xero[0]
+    found |= {(SHOWN_ENTITIES[name], "salesforce"): field for name, field in SHOWN_BY.items()}
     invoice = mapping.invoice
     return found | ({("document", "xero"): invoice.number.key_field} if invoice else {})
 

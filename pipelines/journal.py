@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
@@ -24,7 +24,9 @@ from pipelines.journal_lease import Lease, who_holds
 from pipelines.journal_store import Fence, Store, Verdict, dumps, moment, stamp, utc_now
 from pipelines.journal_tables import LIVE, dead_letters, intents, outcomes, plans, requests, runs, tokens
 from pipelines.settings import Settings
+from reconcile.bodies import loads
 from reconcile.errors import NeedsApproval, WrongPair
+from reconcile.mapped import SHOWN_ENTITIES, SHOWN_UNIT
 from reconcile.model import BASES, LINKS, OUTCOME_ROWS, UTC, Schema, conform
 
 # What must not change under a pair. An organisation may be renamed, an instance moved.
@@ -294,6 +296,32 @@ class Journal(Store):
             "at": [moment(row["at"]) for row in rows],
         }
         return pl.DataFrame(data, schema=dict(RECENT))
+
+    def written_fields(self, record_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Give record -> field -> what we wrote there last, of Salesforce's records that show what Xero knows."""
+        found: dict[str, dict[str, Any]] = {}
+        query = select(outcomes).where(
+            outcomes.c.system == "salesforce",
+            outcomes.c.outcome.in_(("confirmed", "adopted")),
+            outcomes.c.unit == SHOWN_UNIT,
+        )
+        made = select(outcomes).where(
+            outcomes.c.entity.in_(tuple(SHOWN_ENTITIES.values())),
+            outcomes.c.outcome.in_(("confirmed", "adopted")),
+            outcomes.c.action == "create",
+        )
+        wanted = frozenset(record_ids)
+        if not wanted:
+            return found
+        with self.read() as con:
+            rows = [
+                row for one in (made, query.order_by(outcomes.c.at)) for row in con.execute(one).mappings()
+            ]
+        for row in rows:
+            if row["record_id"] in wanted:
+                sealed = self.unseal("outcomes", (row["plan_hash"], row["operation_id"]), row["written"])
+                found.setdefault(row["record_id"], {}).update(loads(json.loads(sealed)["after"] or "{}"))
+        return found
 
     # -- plans and their outcomes
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -22,7 +23,7 @@ from reconcile.agreed import UNIT, WITHDRAWN, Write, states
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
 from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
 from reconcile.ids import long_id
-from reconcile.mapped import WHOLE_OF
+from reconcile.mapped import IN_SALESFORCE, SHOWN_ENTITIES, SHOWN_UNIT, WHOLE_OF
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.normalise import canonical_values, observed_pieces
 
@@ -34,6 +35,7 @@ OLD_S: Final = 30.0  # older than this, a look is no ground to write on
 ASKED_AT_ONCE: Final = {"salesforce": 150, "xero": 40}  # so that an address stays below 16 KB
 VOIDED: Final = frozenset({"VOIDED", "DELETED"})
 PIECE: Final = {"side": pl.String, "unit": pl.String, "native": pl.String}
+OWN: Final = {entity: name for name, entity in SHOWN_ENTITIES.items()}
 Body = dict[str, Any]
 
 
@@ -82,10 +84,22 @@ class Looks:
         self._as_of: dict[tuple[str, str, str], tuple[datetime, datetime]] = {}
         self._records: dict[tuple[str, str], dict[str, Body | None]] = {}
         self._keys: dict[tuple[str, str], dict[str, set[str]]] = {}
+        self._written: dict[str, set[str]] = {}  # object of Salesforce -> fields that are written
         self._keyed: dict[tuple[str, str], set[str]] = {}  # fields by which records are found
         for (entity, side), name in key_fields(mapping).items():
-            place = (side, self._object(entity, side))
+            place = (side, OWN.get(entity) or self._object(entity, side))
             self._keyed.setdefault(place, set()).update([name] if name else [])
+
+    def ask_for(self, operations: Iterable[Operation]) -> None:
+        """Read, of Salesforce's objects, the fields too by which these operations show what Xero knows.
+
+        They are no part of the mapping's fields: where an org lacks one, nothing writes it, and nothing else may
+        fail for it.
+        """
+        for one in operations:
+            if one.unit == SHOWN_UNIT or one.entity in OWN:
+                pieces = (json.loads(native or "{}") for native in (one.native_before, one.native_after))
+                self._written.setdefault(one.object, set()).update(*pieces)
 
     # -- reading
 
@@ -193,7 +207,8 @@ class Looks:
             return self._xero_list(object_name)
 
     def _select(self, object_name: str) -> str:
-        names = self._mapping.fields("salesforce").get(object_name, frozenset({"Id"}))
+        names = self._mapping.fields("salesforce").get(object_name, frozenset(IN_SALESFORCE))
+        names |= self._written.get(object_name, set())
         return f"select {', '.join(sorted(names))} from {object_name}"  # noqa: S608 (SOQL, of the mapping's checked names)
 
     def keep(self, side: str, object_name: str, record_id: str, body: Body) -> None:
@@ -442,8 +457,13 @@ def _compared(now: str | None, before: str | None, after: str | None) -> str:
 
 
 def _plain(native: str | None) -> str | None:
-    # No value and a field that holds none are the same.
-    return dumps(_without_blanks(json.loads(native or "{}")))
+    # No value and a field that holds none are the same, and so are 40, 40.0 and 40.00.
+    plain = json.loads(native or "{}", parse_int=_number, parse_float=_number)
+    return dumps(_without_blanks(plain))
+
+
+def _number(text: str) -> str:
+    return f"{Decimal(text).normalize():f}"
 
 
 def _without_blanks(value: Any) -> Any:

@@ -19,6 +19,7 @@ from pipelines import plans
 from pipelines.context import Context
 from pipelines.journal import PlanRow
 from pipelines.plans import Planned
+from pipelines.settling import Settling, day_of, report_tables, settle_books
 from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.closing import Closed, close_books, not_closed
@@ -33,7 +34,7 @@ from reconcile.errors import (
     PlanUnusable,
 )
 from reconcile.invoices import Standing, document_records, standing, with_documents
-from reconcile.mapped import WHOLE_OF, DocumentMapping
+from reconcile.mapped import SHOWN_UNIT, WHOLE_OF, DocumentMapping
 from reconcile.mapping import EntityMapping, check_mapping
 from reconcile.match import match
 from reconcile.merge import merge, recent_writes
@@ -69,15 +70,18 @@ class Decided:
     fields: pl.DataFrame
     raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
+    settling: Settling | None = None  # null: the mapping does not ask for it
 
     @property
     def records(self) -> pl.DataFrame:
         more = [self.invoicing.records] if self.invoicing else []
+        more += [self.settling.records] if self.settling else []
         return pl.concat([*(part.records for part in self.parts), *more])
 
     @property
     def values(self) -> pl.DataFrame:
         more = [self.invoicing.names] if self.invoicing else []
+        more += [self.settling.names] if self.settling else []
         return pl.concat([*(part.values for part in self.parts), *more])
 
     @property
@@ -121,7 +125,8 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
         ctx.progress("nothing has moved since the last plan")
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
-    decided = _without_failed(ctx, decide(ctx, warehouse), _snapshot(warehouse).errors)
+    decided = _with_settled(ctx, warehouse, decide(ctx, warehouse))
+    decided = _without_failed(ctx, decided, _snapshot(warehouse).errors)
     decided = _only_needed(decided if options.retry_refused else _without_refused(ctx, decided))
     kept, rejects, findings = check(
         ctx, warehouse, decided, raw_moved=_raw_moved(last, basis), allowed=options.allowed
@@ -135,7 +140,9 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
 
 def _basis(ctx: Context, warehouse: Warehouse) -> dict[str, Any]:
     """What the decisions rest on; the same basis gives the same plan."""
+    day = day_of(ctx, warehouse)
     return {
+        **({"day": day.isoformat()} if day else {}),  # what is overdue moves with it
         "raw": _snapshot(warehouse).content_id,
         "schema": hashlib.sha256(warehouse.fields().write_ndjson().encode()).hexdigest(),
         "mapping": ctx.mapping.hash,
@@ -299,6 +306,20 @@ def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoic
         plan=plan,
         raw={**decided.raw, **invoicing.raw},
         invoicing=replace(invoicing, on_demand=frozenset(on_demand)),
+    )
+
+
+def _with_settled(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
+    """Plan what Salesforce is to show of what settles invoices, of what the plan says of links."""
+    found = settle_books(ctx, warehouse, _snapshot(warehouse), decided)
+    if found is None:
+        return decided
+    plan = _telling(decided.plan, found.rejects)
+    return replace(
+        decided,
+        plan=replace(plan, operations=pl.concat([plan.operations, found.operations])),
+        raw={**decided.raw, **found.raw},
+        settling=found,
     )
 
 
@@ -496,6 +517,7 @@ def check(
                 # An opportunity's reference to its invoice follows Xero as a projection does.
                 "projections": [
                     "reference",
+                    SHOWN_UNIT,
                     *(p.name for entity in ctx.mapping.entities.values() for p in entity.projections),
                 ],
                 "allowed": allowed,
@@ -760,6 +782,7 @@ def _remember(ctx: Context, warehouse: Warehouse, planned: Planned, decided: Dec
             "unmatched": planned.unmatched,
             "control_totals": planned.control_totals,
             "differences": planned.differences,
+            **(report_tables(decided.settling, decided.links, decided.values) if decided.settling else {}),
         }
     )
     warehouse.publish(ctx.published)

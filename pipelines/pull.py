@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +31,7 @@ from pipelines.warehouse import (
 from pipelines.xero.source import REFERENCES, with_unlisted
 from pipelines.xero.source import pull_object as pull_xero
 from reconcile.errors import FixSettings, ReconcileError, SnapshotRefused
+from reconcile.mapped import SETTLING, SHOWN_BY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +47,8 @@ FOR_DOCUMENTS: Final = (
     ("salesforce", "Order"),
     ("salesforce", "OrderItem"),
     ("xero", "Invoice"),
+    *(("xero", name) for name in SETTLING),
+    *(("salesforce", name) for name in SHOWN_BY),
     *(("xero", name) for name in REFERENCES),
 )
 REFERENCES_LAST: Final = timedelta(hours=1)  # an account that somebody adds moves nothing else
@@ -106,12 +109,14 @@ def pull(
     full: bool = False,
     accept_smaller: bool = False,
     needed: Mapping[str, Mapping[str, frozenset[str]]] | None = None,
+    sweeping: Collection[tuple[str, str]] = (),
     progress: Callable[[str], None] = silent,
 ) -> PullResult:
     """Bring the warehouse up to date with both systems.
 
-    needed: side -> object -> fields that the mapping reads (`mapping.fields(side)`); a field that was never
+    needed: side -> object -> fields that the mapping reads (`mapping.pulled(side)`); a field that was never
     asked for brings a sweep. Objects that only documents need are pulled where it names them.
+    sweeping: (side, object) of those that are read whole, though nothing else is.
     accept_smaller: also take a sweep that misses many rows, or a changed type.
     An object that fails keeps its previous snapshot and is told in the result; the others go on.
     Raises the first object's error where every object failed; DiskFull, LoadFailed.
@@ -127,7 +132,8 @@ def pull(
     for side, object_name in targets:
         wanted = (needed or {}).get(side, {}).get(object_name, frozenset())
         old = before.state(side, object_name) if before else None
-        sweep = sweep_all or _sweep_is_due(settings, old, wanted, now)
+        swept = sweep_all or (side, object_name) in sweeping
+        sweep = swept or _sweep_is_due(settings, old, wanted, now)
         if (side, object_name) in REFERENCE_LISTS:
             fresh = not (sweep or _documents_moved(states) or _is_stale(old, now))
             if fresh and not _is_kept(object_name, needed):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -141,6 +141,7 @@ class Work:
     def delivery(
         self,
         plan_hash: str,
+        operations: Iterable[Operation],
         *,
         planned: Collection[str] = (),
         seen_at: Mapping[str, datetime] | None = None,
@@ -156,6 +157,7 @@ class Work:
             region=self.region,
             now=self.timing.now,
         )
+        looks.ask_for(operations)
         learner = Learner(self.mapping, looks, outcomes)
         return Delivery(self.clients, outcomes, learner, looks, self.timing, self.run_id)
 
@@ -172,7 +174,7 @@ def carry_out(
     """Settle what earlier runs left, then carry out these operations; gives how each ended, in their order."""
     settle_all(work)
     planned = {one.operation_id for one in operations}
-    delivery = work.delivery(plan_hash, planned=planned, seen_at=seen_at, overlap_s=overlap_s)
+    delivery = work.delivery(plan_hash, operations, planned=planned, seen_at=seen_at, overlap_s=overlap_s)
     sources = Sources(seen, operations, work.mapping, seen_at.get("salesforce"))
     Push(delivery, work, sources).run(operations)
     return [delivery.outcomes.ended[one.operation_id] for one in operations]
@@ -185,7 +187,7 @@ def settle_all(work: Work, *, look_only: bool = False) -> list[Ended]:
     for place, sent in enumerate(left):
         if work.progress is not None:
             work.progress(place, len(left), "settling what an earlier run left unknown")
-        delivery = work.delivery(sent.plan_hash)
+        delivery = work.delivery(sent.plan_hash, [op for one in sent.live for op in one.operations])
         delivery.settle_earlier(sent, look_only=look_only)
         ended += delivery.outcomes.ended.values()
     if left:

@@ -9,7 +9,7 @@ needs them.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,8 +24,9 @@ from pipelines.clients import identify
 from pipelines.context import Context as Context
 from pipelines.context import open_context as open_context
 from pipelines.planning import PlanOptions as PlanOptions
-from pipelines.planning import make_plan, stored
+from pipelines.planning import last_plan, make_plan, stored
 from pipelines.plans import Planned
+from pipelines.settling import SWEPT, new_disagreement
 from reconcile import model
 from reconcile.errors import (
     BeyondLimits,
@@ -37,6 +38,7 @@ from reconcile.errors import (
     ReconcileError,
     UnknownPlan,
 )
+from reconcile.mapped import SHOWN_ENTITIES
 
 if TYPE_CHECKING:
     from pipelines.journal import Lease
@@ -73,16 +75,32 @@ class Pulled:
         }
 
 
-def pull(ctx: Context, *, full: bool = False, accept_smaller: bool = False) -> Pulled:
-    """Take a snapshot of both systems. An object that fails keeps its previous one, and is told."""
+def pull(
+    ctx: Context,
+    *,
+    full: bool = False,
+    accept_smaller: bool = False,
+    sweeping: Collection[tuple[str, str]] = (),
+) -> Pulled:
+    """Take a snapshot of both systems. An object that fails keeps its previous one, and is told.
+
+    sweeping: (side, object) of those that are read whole in any case.
+    """
     with ctx.leased(), ctx.warehouse() as warehouse, ctx.run("pull") as told:
         _check_identity(ctx)
-        result = _pull(ctx, warehouse, full=full, accept_smaller=accept_smaller)
+        result = _pull(ctx, warehouse, full=full, accept_smaller=accept_smaller, sweeping=sweeping)
         told["counts"] = {f"{row.side}.{row.object}": row.rows_changed for row in result.objects}
     return result
 
 
-def _pull(ctx: Context, warehouse: Warehouse, *, full: bool, accept_smaller: bool) -> Pulled:
+def _pull(
+    ctx: Context,
+    warehouse: Warehouse,
+    *,
+    full: bool,
+    accept_smaller: bool,
+    sweeping: Collection[tuple[str, str]],
+) -> Pulled:
     from pipelines.pull import pull as run_pull
 
     result = run_pull(
@@ -92,7 +110,8 @@ def _pull(ctx: Context, warehouse: Warehouse, *, full: bool, accept_smaller: boo
         now=ctx.now(),
         full=full,
         accept_smaller=accept_smaller,
-        needed={side: ctx.mapping.fields(side) for side in model.SIDES},
+        needed={side: ctx.mapping.pulled(side) for side in model.SIDES},
+        sweeping=sweeping,
         progress=ctx.progress,
     )
     return Pulled(result.snapshot_id, result.objects, result.calls, result.failures)
@@ -138,6 +157,7 @@ def plan(
     options = options or PlanOptions()
     with ctx.leased(), ctx.run("plan") as told:
         settle(ctx)
+        before = last_plan(ctx) if ctx.mapping.settling else None
         if pull_first:
             pull(ctx, full=full)
         may_sweep = pull_first and not full
@@ -152,6 +172,10 @@ def plan(
             # A delta can hide that a linked contact was merged into this one: it would be made twice.
             ctx.progress("new records would be made in Salesforce: reading everything first")
             planned, _ = _swept(ctx, options)
+        elif may_sweep and new_disagreement(planned, before):
+            ctx.progress("payments don't give what Xero says of an invoice: reading all of them")
+            pull(ctx, sweeping=SWEPT)
+            planned, _ = _planned(ctx, options)
         told["counts"] = {"operations": planned.operations.height, **planned.phases()}
         return planned
 
@@ -172,6 +196,7 @@ def _swept(ctx: Context, options: PlanOptions) -> tuple[Planned, bool]:
 
 def _makes_accounts(planned: Planned) -> bool:
     made = (pl.col("system") == "salesforce") & (pl.col("action") == "create")
+    made &= ~pl.col("entity").is_in(list(SHOWN_ENTITIES.values()))  # a merge makes no invoice twice
     return not planned.operations.filter(made).is_empty()
 
 

@@ -452,7 +452,7 @@ class Warehouse:
         if self._prepare is not None:
             self._prepare(con)
         else:
-            _load_httpfs(con)
+            load_httpfs(con)
         with contextlib.suppress(duckdb.Error):
             con.execute("set temp_file_encryption=true")
 
@@ -694,7 +694,8 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
-def _load_httpfs(con: duckdb.DuckDBPyConnection) -> None:
+def load_httpfs(con: duckdb.DuckDBPyConnection) -> None:
+    """Load what DuckDB encrypts securely with. Raises NoEncryption where it is not installed."""
     try:
         con.execute("load httpfs")
         return

@@ -265,6 +265,10 @@ class UnknownRun(FixSettings):
     """No run that wrote, or more than one, has the id that was given."""
 
 
+class UnknownCustomer(FixSettings):
+    """No customer has the name or id that was given."""
+
+
 class BeyondLimits(NeedsApproval):
     """A plan changes more than the limits allow without approval of its hash."""
 

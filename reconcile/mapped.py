@@ -434,6 +434,7 @@ class DocumentMapping:
     locked: str = "stop"  # what is dated into a locked period: stop, or move to the first open day
     changes: str = "report"  # what becomes of an invoice whose source changed: report (told), move
     withdraw: str = "ask"  # the draft of a lost or deleted source: ask, void (deleted without asking)
+    settled: str = "off"  # read: what settles invoices is read; shown: Salesforce shows it, too
     at: str = ""
     codes: LineCodes | None = None  # null: every line has the account and tax above
     currencies: Currencies | None = None  # null: Xero's rate, and Xero refuses a currency that it lacks
@@ -515,6 +516,18 @@ class Mapping:
         found = self.documents.get("invoice")
         return found if found is not None and found.cut_over is not None else None
 
+    @property
+    def settling(self) -> DocumentMapping | None:
+        """How invoices are made, where what settles them is read; null where it is not."""
+        return self.invoice if self.invoice is not None and self.invoice.settled != "off" else None
+
+    def pulled(self, side: str) -> dict[str, frozenset[str]]:
+        """Object -> every field that a pull brings: those of `fields`, and what settles invoices."""
+        wanted = self.fields(side)
+        for name, fields in (settling_fields(self.settling, side) if self.settling else {}).items():
+            wanted[name] = wanted.get(name, frozenset()) | fields
+        return wanted
+
     def fields(self, side: str) -> dict[str, frozenset[str]]:
         """Object -> every field that must be read for that side."""
         wanted: dict[str, frozenset[str]] = {}
@@ -532,6 +545,50 @@ PRICED_BY: Final = {
     "salesforce": {"Pricebook2": frozenset(PRICE_BOOK)},
     "xero": {"Organisation": frozenset(REFERENCE_DATA["Organisation"])},
 }
+
+
+# What settles invoices. A bill is an invoice, too: it has a list of its own, so that no reader of sales meets one.
+SETTLING: Final = {
+    "Bill": ("InvoiceID",), "Payment": ("PaymentID",), "CreditNote": ("CreditNoteID",),
+    "Overpayment": ("OverpaymentID",), "Prepayment": ("PrepaymentID",),
+}  # fmt: skip
+# Ours in Salesforce -> the field by which a record is known.
+SHOWN_BY: Final = {"Xero_Invoice__c": "Xero_Invoice_ID__c", "Xero_Payment__c": "Xero_Payment_ID__c"}
+SHOWN_ENTITIES: Final = {"Xero_Invoice__c": "shown_invoice", "Xero_Payment__c": "shown_payment"}
+SHOWN_UNIT: Final = "settled"  # all that one record of Salesforce shows of it
+# What Salesforce shows, as the shipped metadata names it (docs/salesforce).
+_SHOWN_OF_BOTH: Final = (
+    "Account__c", "Opportunity__c", "Order__c", "Number__c", "Type__c", "Status__c", "Reference__c", "Date__c",
+    "Currency__c", "Currency_Rate__c", "Xero_Updated__c",
+)  # fmt: skip
+_SHOWN_OF_SOURCES: Final = (
+    "Xero_Invoice_Currency__c", "Xero_Invoice_Date__c", "Xero_Invoice_Due_Date__c", "Xero_Invoice_Paid_On__c",
+    "Xero_Invoice_Total__c", "Xero_Invoice_Amount_Paid__c", "Xero_Invoice_Amount_Credited__c",
+    "Xero_Invoice_Amount_Due__c", "Xero_Invoice_Amount_Overdue__c",
+)  # fmt: skip
+SHOWN_FIELDS: Final = {
+    "Xero_Invoice__c": (
+        "Xero_Invoice_ID__c", *_SHOWN_OF_BOTH, "Due_Date__c", "Fully_Paid_On__c", "Subtotal__c", "Total_Tax__c",
+        "Total__c", "Amount_Paid__c", "Amount_Credited__c", "Amount_Due__c", "Url__c",
+    ),
+    "Xero_Payment__c": ("Xero_Payment_ID__c", *_SHOWN_OF_BOTH, "Invoice__c", "Amount__c"),
+    "Account": (
+        "Xero_Balance_Currency__c", "Xero_Outstanding__c", "Xero_Overdue__c", "Xero_Credit__c",
+        "Xero_Last_Payment_On__c", "Xero_Last_Payment__c", "Xero_Balances__c",
+    ),
+    **dict.fromkeys(SOURCE_OBJECTS, _SHOWN_OF_SOURCES),
+}  # fmt: skip
+
+
+def settling_fields(mapping: DocumentMapping, side: str) -> dict[str, frozenset[str]]:
+    """Object -> every field that is read of that side of what settles invoices."""
+    if side == "xero":
+        return {name: frozenset(fields) for name, fields in SETTLING.items()}
+    if mapping.settled != "shown":
+        return {}
+    names = (*SHOWN_BY, "Account", mapping.salesforce)
+    own = frozenset(IN_SALESFORCE)
+    return {name: own | frozenset(SHOWN_FIELDS[name]) for name in names}
 
 
 def is_field(name: str) -> bool:

@@ -17,6 +17,7 @@ DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "currency", "link", "branding", "tracking", "locked", "changes", "withdraw",
+    "settled",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
@@ -29,6 +30,7 @@ NUMBERED: Final = ("derived", "reserved", "xero")
 AMOUNT: Final = ("subtotal", "total", "ignore")
 LINE_AMOUNTS: Final = ("exclusive", "inclusive", "no_tax")
 LOCKED: Final = ("stop", "move")
+SETTLED: Final = ("off", "read", "shown")
 ITEMS: Final = ("known", "on_demand", "never")
 MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
 CHANGES: Final = ("report", "move")
@@ -85,6 +87,7 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         locked=reading.choice(keys.get("locked"), f"{path}.locked", LOCKED, "stop"),
         changes=reading.choice(keys.get("changes"), f"{path}.changes", CHANGES, "report"),
         withdraw=reading.choice(keys.get("withdraw"), f"{path}.withdraw", WITHDRAW, "ask"),
+        settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
         at=f"{tree.key_at or tree.at}: {path}",
         codes=read_line_codes(
             lines,

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 SIDES: Final = ("salesforce", "xero")
-ENTITIES: Final = ("party", "person", "product", "price", "document")
+ENTITIES: Final = ("party", "person", "product", "price", "document", "shown_invoice", "shown_payment")
 MERGED: Final = (
     "party",
     "person",
@@ -609,7 +609,7 @@ PROJECTIONS: Final[Schema] = {
     "key": pl.String,  # an InvoiceID or settlement_id; of Salesforce's own objects the record's id
     "record_id": pl.String,  # null: the record has to be made
     "field": pl.String,
-    "before": pl.String,  # null: blank. Amounts are 40.00, days 2026-11-30, times 2026-11-30T12:00:00.000Z
+    "before": pl.String,  # null: blank. Amounts are 40.00, days 2026-11-30, times 2026-11-30T12:00:00.000+0000
     "after": pl.String,
     "awaits": pl.String,  # of a lookup: the key of the Xero_Invoice__c that has to be made first
 }

@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from reconcile.creates import create_operations
+from reconcile.mapped import SHOWN_UNIT
 from reconcile.match import REVIEW, UNMATCHED
 from reconcile.model import (
     BASE_MOVES,
@@ -262,7 +263,8 @@ def beyond_limits(
         reasons.append(f"{operations.height} operations, more than the limit of {max_operations}")
     active = records.filter(pl.col("status") == "active").group_by("entity", "side").agg(active=pl.len())
     replacing = (pl.col("action") == "update") & (pl.col("phase") != "fill")
-    replacing &= pl.col("unit").ne_missing("number")  # a reserved number comes with a new record
+    # A reserved number comes with a new record; what shows the ledger follows it wherever it leads.
+    replacing &= ~pl.col("unit").is_in(["number", SHOWN_UNIT]).fill_null(False)
     touched = operations.filter(replacing).group_by("entity", side="system")
     shares = touched.agg(changed=pl.col("record_id").n_unique()).join(
         active, on=["entity", "side"], how="left"

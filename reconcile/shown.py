@@ -13,6 +13,7 @@ from reconcile.decode import decoded_bodies
 from reconcile.documents import CLOSED
 from reconcile.ids import long_ids
 from reconcile.invoices import INVOICE_URL
+from reconcile.mapped import SHOWN_BY  # of Salesforce's own objects it is their Id
 from reconcile.model import (
     PROJECTIONS,
     conform,
@@ -20,8 +21,6 @@ from reconcile.model import (
 from reconcile.money import numbers, quoted
 from reconcile.settled import Ledger, amount_text, guid
 
-# The field by which a record of ours is known; of Salesforce's own objects it is their Id.
-SHOWN_BY: Final = {"Xero_Invoice__c": "Xero_Invoice_ID__c", "Xero_Payment__c": "Xero_Payment_ID__c"}
 RATE_DECIMALS: Final = 6  # of Currency_Rate__c: what is finer would differ for ever
 LONGEST_TEXT: Final = 255
 STAMP: Final = "Xero_Updated__c"  # written with what changed, and never alone: a stamp moves for nothing too
@@ -92,7 +91,8 @@ def _parents() -> dict[str, pl.Expr]:
 
 def _money() -> dict[str, pl.Expr]:
     rate = pl.col("currency_rate").round(RATE_DECIMALS, "half_away_from_zero")
-    stamp = pl.col("modified_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+    # As Salesforce shows it: whole seconds, all that it keeps of a time.
+    stamp = pl.col("modified_at").dt.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
     return {"Currency__c": pl.col("currency"), "Currency_Rate__c": rate, STAMP: stamp}
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from reconcile.agreed import LINES, UNIT, Write, invoice_piece, invoice_texts, states
 from reconcile.bodies import dumps, loads
+from reconcile.mapped import SHOWN_ENTITIES
 from reconcile.model import OPERATIONS, REJECTS
 from reconcile.moves import day_of
 from reconcile.native import native_of
@@ -60,6 +61,8 @@ def undo_operations(
         back: Row | str | None
         if row["action"] == "create" and row["system"] == "xero" and row["operation_id"] in found:
             back = NOT_SURELY_OURS
+        elif row["entity"] in SHOWN_ENTITIES.values():
+            back = None  # a projection, likewise: what Xero knows is shown again as long as it is
         elif row["entity"] == "document":
             back = _document(row, invoices, run)
         elif present is None:

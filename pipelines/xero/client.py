@@ -44,14 +44,22 @@ class Resource:
 
 SETTINGS_SCOPE: Final = "accounting.settings"
 INVOICES_SCOPE: Final = "accounting.invoices"
+PAYMENTS_SCOPE: Final = "accounting.payments"
 RESOURCES: Final = {
     "Contact": Resource(
         "Contacts", "Contacts", "ContactID", "accounting.contacts", {"includeArchived": "true"}
     ),
-    # unitdp: else prices are cut to two places. A bill's number is its supplier's: none of our business.
+    # unitdp: else prices are cut to two places. A bill's number is its supplier's: no key of ours is looked for there.
     "Invoice": Resource(
         "Invoices", "Invoices", "InvoiceID", INVOICES_SCOPE, {"unitdp": "4"}, where='Type=="ACCREC"'
     ),
+    "Bill": Resource(
+        "Invoices", "Invoices", "InvoiceID", INVOICES_SCOPE, {"unitdp": "4"}, where='Type=="ACCPAY"'
+    ),
+    "Payment": Resource("Payments", "Payments", "PaymentID", PAYMENTS_SCOPE),
+    "CreditNote": Resource("CreditNotes", "CreditNotes", "CreditNoteID", INVOICES_SCOPE, {"unitdp": "4"}),
+    "Overpayment": Resource("Overpayments", "Overpayments", "OverpaymentID", PAYMENTS_SCOPE, {"unitdp": "4"}),
+    "Prepayment": Resource("Prepayments", "Prepayments", "PrepaymentID", PAYMENTS_SCOPE, {"unitdp": "4"}),
     "Item": Resource("Items", "Items", "ItemID", INVOICES_SCOPE, {"unitdp": "4"}, paged=False),
     "Account": Resource("Accounts", "Accounts", "AccountID", SETTINGS_SCOPE, paged=False),
     "TaxRate": Resource("TaxRates", "TaxRates", "TaxType", SETTINGS_SCOPE, paged=False),

@@ -53,6 +53,7 @@ WORDS = {
     *codes.CURRENCY_KEYS,
     *codes.RATES,
     *codes.LACKING,
+    *documents.SETTLED,
     "documents",
     "extends",
 }

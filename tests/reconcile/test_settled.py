@@ -820,7 +820,7 @@ def test_a_payment_is_shown_with_the_fields_that_changed_and_no_others() -> None
         ("Opportunity", "Xero_Invoice_Amount_Paid__c", "0.00", "40.00"),
         ("Xero_Invoice__c", "Amount_Due__c", "100.00", "60.00"),
         ("Xero_Invoice__c", "Amount_Paid__c", "0.00", "40.00"),
-        ("Xero_Invoice__c", "Xero_Updated__c", "2026-11-30T12:00:00.000Z", "2026-11-30T12:00:01.005Z"),
+        ("Xero_Invoice__c", "Xero_Updated__c", "2026-11-30T12:00:00.000+0000", "2026-11-30T12:00:01.000+0000"),
     ]  # fmt: skip
 
 
