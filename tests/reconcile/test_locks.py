@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sales import Sales, documents_of, line, linked, sales, stops
 
@@ -33,6 +33,7 @@ def sent(books: Sales) -> list[dict[str, Any]]:
     return [loads(text) for text in created["native_after"]]
 
 
+@settings(max_examples=25)
 @given(
     DAYS,
     st.dictionaries(st.sampled_from(["PeriodLockDate", "EndOfYearLockDate"]), DAYS),

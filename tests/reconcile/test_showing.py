@@ -143,7 +143,7 @@ an_invoice = st.fixed_dictionaries(
     st.lists(st.tuples(st.integers(0, 3), amounts), max_size=4),
     st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_was_carried_out_leaves_nothing_to_do_and_what_changed_then_comes_to_rest_too(
     invoices: list[dict[str, Any]], paid: list[tuple[int, float]], linked: bool
 ) -> None:

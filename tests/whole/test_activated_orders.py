@@ -134,12 +134,12 @@ def test_a_lost_journal_makes_no_orders_invoice_twice(ordering: Pair) -> None:
     )
 
 
-def test_lines_of_another_object_are_refused_with_the_place(ordering: Pair) -> None:
+def test_lines_of_another_object_are_refused_with_the_place(fresh: Pair) -> None:
     text = (
         "extends: [demo]\ndocuments: {invoice: {salesforce: {object: Order, lines: OpportunityLineItem}}}\n"
     )
-    (ordering.folder / "mapping.yaml").write_text(text)
-    said = ordering.command("plan")
+    (fresh.folder / "mapping.yaml").write_text(text)
+    said = fresh.command("plan")
     assert said.code == 2
     assert "mapping.yaml:2" in said.err
     assert "OrderItem" in said.err

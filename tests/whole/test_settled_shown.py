@@ -102,6 +102,7 @@ def test_an_invoice_is_shown_through_all_that_settles_it(till: Till, dialect: di
     pair.checked = False
     assert of(planned) == [
         ("Account", "update"),
+        ("Account", "update"),  # with the bill it is a supplier
         ("Opportunity", "update"),
         ("Opportunity", "update"),  # the link's own status
         ("Xero_Invoice__c", "create"),  # the bill
