@@ -22,7 +22,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import format_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -329,6 +331,8 @@ class _History:
         if not here:
             if self._told_ever(ids, edit) or self._filled(edit) or self._went_with_the_journal(edit):
                 return None
+            if self._passed_the_condition(edit):
+                return None
             return "it was overwritten, and no report tells"
         if other is None:
             return (
@@ -340,6 +344,25 @@ class _History:
         if holds(there, edit["token"]) or self._told_now(ids, edit["unit"]):
             return None
         return f"it has not arrived at {other}, and no report tells"
+
+    def _passed_the_condition(self, edit: Body) -> bool:
+        """In Salesforce: stamped in the very second of the change before it, and seen later than that.
+
+        A guarded write asks for that second, and whole seconds are all that the condition compares: the protocol
+        names it among what can't be prevented.
+        """
+        stamp = edit.get("stamped")
+        if not stamp or stamp[:19] != edit["stamped_before"][:19]:
+            return False
+        moment = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%f%z").astimezone(UTC)
+        asked = format_datetime(moment, usegmt=True)
+        return any(
+            part["url"].endswith(f"/{edit['record_id']}")
+            and part.get("httpHeaders", {}).get("If-Unmodified-Since") == asked
+            for row in self._evidence.wire
+            if row["kind"] == "write" and row["seq"] > edit["seq"]
+            for part in (row["body"] or {}).get("compositeRequest", ())
+        )
 
     def _went_with_the_journal(self, edit: Body) -> bool:
         """In Xero, where no condition guards: the journal that knew of the write was lost before it was audited."""

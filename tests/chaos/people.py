@@ -184,9 +184,15 @@ class People:
             return
         record_id = str(record.get("ContactID") or record.get("Id"))
         if self._write(side, record_id, body):
+            stamps = self._stamps(record) if side == "salesforce" else {}
             self._world.tell(
-                "edit", side=side, record_id=record_id, word=word, unit=unit, token=token, seen=seen
+                "edit", side=side, record_id=record_id, word=word, unit=unit, token=token, seen=seen, **stamps
             )
+
+    def _stamps(self, before: Body) -> Body:
+        """The stamps that a record of Salesforce had before it was changed, and has now."""
+        now = self._read("salesforce", str(before["Id"])) or before
+        return {"stamped_before": before["SystemModstamp"], "stamped": now["SystemModstamp"]}
 
     def _make(self, draw: random.Random) -> None:
         side = draw.choice(["salesforce", "xero"])

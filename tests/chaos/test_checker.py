@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +20,7 @@ from pipelines.wire import Wire
 from pipelines.xero import writer as xero_writer
 from reconcile import invoices
 from reconcile.model import REJECTS, empty
+from tests.chaos.checker import _History
 from tests.chaos.life import CALM_SHAPE, Life, judged
 from tests.chaos.world import Line, Machine, Rates
 
@@ -301,3 +303,28 @@ def test_an_invariant_that_breaks_is_found() -> None:
 
     with patch.object(Intents, "leaving", other_bytes):
         assert "invariant" in rules(an_edit_each_way)
+
+
+@pytest.mark.parametrize(
+    ("stamped", "asked", "excused"),
+    [
+        ("2026-11-24T12:04:32.000+0000", "Tue, 24 Nov 2026 12:04:32 GMT", True),
+        ("2026-11-24T12:04:33.000+0000", "Tue, 24 Nov 2026 12:04:32 GMT", False),  # the condition must see it
+        ("2026-11-24T12:04:32.000+0000", "Tue, 24 Nov 2026 12:04:31 GMT", False),
+        ("2026-11-24T12:04:32.000+0000", None, False),  # no guard at all
+    ],
+)
+def test_only_what_whole_seconds_cannot_tell_apart_is_excused(
+    stamped: str, asked: str | None, excused: bool
+) -> None:
+    edit = {
+        "seq": 3,
+        "record_id": "001A",
+        "stamped": stamped,
+        "stamped_before": "2026-11-24T12:04:32.000+0000",
+    }
+    headers = {"If-Unmodified-Since": asked} if asked else {}
+    part = {"url": "/services/data/v67.0/sobjects/Account/001A", "httpHeaders": headers}
+    wire = [{"seq": 4, "kind": "write", "body": {"compositeRequest": [part]}}]
+    history = SimpleNamespace(_evidence=SimpleNamespace(wire=wire))
+    assert _History._passed_the_condition(history, edit) is excused  # type: ignore[arg-type]
