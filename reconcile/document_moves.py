@@ -254,16 +254,19 @@ class _Sources:
     def _lines(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Give the lines with the items that they name, and by document why a line has none."""
         lines = self._documents.lines
-        if not self._items:
-            return lines, pl.DataFrame(schema={"document_id": pl.String, "no_item": pl.String})
-        rows = [with_item(line, self._items) for line in lines.iter_rows(named=True)]
-        told = [
-            {"document_id": line["document_id"], "no_item": f"its line {line['position']} {why}"}
-            for line in rows
-            if (why := line.get("no_item") or (line.get("item_made_by") and ITEM_TO_COME))
-        ]
-        faults = _frame(told, {"document_id": pl.String, "no_item": pl.String})
-        return _frame(rows, DOCUMENT_LINES), faults.unique("document_id", keep="first", maintain_order=True)
+        items = _frame(
+            [
+                {"product_id": product, "code": one.code, "why": one.reason or (one.made_by and ITEM_TO_COME)}
+                for product, one in self._items.items()
+            ],
+            {"product_id": pl.String, "code": pl.String, "why": pl.String},
+        ).with_columns(needed=pl.lit(True))
+        found = lines.join(items, on="product_id", how="left", validate="m:1", maintain_order="left")
+        told = found.drop_nulls("why").select(
+            "document_id", no_item=pl.format("its line {} {}", "position", "why")
+        )
+        named = found.with_columns(item=pl.when("needed").then("code").otherwise("item"))
+        return conform(named, DOCUMENT_LINES), told.unique("document_id", keep="first", maintain_order=True)
 
     def _texts(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """Give PAIR rows with source and invoice: what both said when they last agreed; null: not known."""

@@ -138,7 +138,6 @@ REFERENCE_DATA: Final = {
 # And where an invoice follows its source.
 MOVES_READ: Final = {
     "Invoice": ("Date", "DueDate", "LineAmountTypes", "AmountPaid", "AmountCredited", "LineItems"),
-    "Organisation": ("PeriodLockDate", "EndOfYearLockDate"),
 }
 # Read where the mapping says what becomes of currencies: what the organisation has, and rates of Salesforce.
 CURRENCY_LIST: Final = {"Currency": ("Code",)}

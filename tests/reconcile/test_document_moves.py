@@ -6,6 +6,7 @@ import copy
 import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from sales import Sales, documents_of, line, linked, sales, stops
 
 from reconcile.bodies import dumps, loads
-from reconcile.document_moves import with_fresh_bodies
+from reconcile.document_moves import _Sources, with_fresh_bodies
+from reconcile.invoices import ItemOf
 from reconcile.merge import difference_fingerprint
+from reconcile.model import DOCUMENT_LINES, conform
 from reconcile.model import UTC as UTC_TIME
 from reconcile.plan import Plan
 
@@ -239,3 +242,26 @@ def test_a_line_at_fault_stops_its_own_document_alone() -> None:
     plan = books.plan()
     assert [units(plan, invoice) for _, invoice in pairs] == [[], ["invoice"]]
     assert "no quantity" in stops(plan)[pairs[0][0]]
+
+
+def test_a_line_names_the_item_of_its_product_and_one_without_keeps_the_document_as_it_is() -> None:
+    rows = [
+        {"document_id": "a", "line_id": "1", "position": 1, "product_id": "kept", "item": None},
+        {"document_id": "a", "line_id": "2", "position": 2, "product_id": "made", "item": "old"},
+        {"document_id": "a", "line_id": "3", "position": 3, "product_id": "none", "item": "old"},
+        {"document_id": "b", "line_id": "4", "position": 1, "product_id": None, "item": "own"},
+        {"document_id": "b", "line_id": "5", "position": 2, "product_id": "unknown", "item": "own"},
+    ]
+    items = {
+        "kept": ItemOf(code="GC1"),
+        "made": ItemOf(code="GC2", made_by="op"),
+        "none": ItemOf(reason="needs an item, and has none"),
+    }
+    documents = SimpleNamespace(lines=conform(pl.DataFrame(rows), DOCUMENT_LINES))
+    lines, faults = _Sources._lines(SimpleNamespace(_documents=documents, _items=items))  # type: ignore[arg-type]
+    assert lines["item"].to_list() == ["GC1", "GC2", None, "own", "own"]
+    assert lines.columns == list(DOCUMENT_LINES)
+    assert faults.rows() == [("a", "its line 2 needs an item that this plan makes: the next one has it")]
+    none, nothing = _Sources._lines(SimpleNamespace(_documents=documents, _items={}))  # type: ignore[arg-type]
+    assert none.equals(documents.lines)
+    assert nothing.is_empty()
