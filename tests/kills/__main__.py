@@ -26,7 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,9 @@ class Sweep:
                 continue
             began = time.monotonic()
             try:
-                result = WAYS[kind](nursery, stages[scene], case)
+                result = replace(
+                    WAYS[kind](nursery, stages[scene], case), case=case
+                )  # by that it is run again
             except Exception as error:  # noqa: BLE001  (a case that fails is a finding, and the others go on)
                 failed = Verdict(failed=[f"{type(error).__name__}: {str(error)[-1500:]}"])
                 result = Result(scene, kind, case, failed, 0, time.monotonic() - began)

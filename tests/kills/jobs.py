@@ -16,11 +16,11 @@ import httpx
 import polars as pl
 
 import expectations.checks
-from pipelines import runs
+from pipelines import governor, runs
 from pipelines.context import Context
 from pipelines.warehouse import WarehouseBusy
 from reconcile import model
-from reconcile.errors import JournalBusy, LeaseHeld, LeaseLost
+from reconcile.errors import JournalBusy, LeaseHeld, LeaseLost, LoginBusy, PlanUnusable
 from sandbox.serve import serve as serve_sandbox
 from tests.chaos import quick_load
 from tests.kills import scenes
@@ -41,6 +41,8 @@ def load_everything() -> None:
     """Load it before anything is forked; no query runs here, since Polars would begin its threads."""
     for name in LOADED:
         importlib.import_module(name)
+    # Whoever meets one that was halted while it logged in would wait for five minutes, and then say so.
+    governor.LONGEST_LOGIN_S = 15.0  # type: ignore[misc]
     # Each client reads the machine's certificates anew (0.1 s); on loopback nobody shows one.
     certificates = httpx.create_ssl_context()
     httpx._transports.default.create_ssl_context = lambda *_, **__: certificates
@@ -104,7 +106,7 @@ def sync(folder: str) -> str:
 def _told(work: Callable[[], object]) -> str:
     try:
         work()
-    except (JournalBusy, WarehouseBusy, LeaseHeld, LeaseLost) as error:
+    except (JournalBusy, WarehouseBusy, LeaseHeld, LeaseLost, LoginBusy, PlanUnusable) as error:
         return type(error).__name__
     return ""
 
