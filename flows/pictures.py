@@ -25,6 +25,7 @@ ONE: Final = {
     "product": "Product",
     "price": "Price",
     "document": "Invoice",
+    "payment": "Payment",
     "shown_invoice": "Invoice shown",
     "shown_payment": "Payment shown",
 }
@@ -34,6 +35,7 @@ MANY: Final = {
     "product": "Products",
     "price": "Prices",
     "document": "Invoices",
+    "payment": "Payments",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
 }

@@ -279,6 +279,7 @@ ENTITY_NAMES: Final = {
     "product": "Products",
     "price": "Prices",
     "document": "Invoices",
+    "payment": "Payments",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
 }

@@ -9,7 +9,7 @@ import hashlib
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,8 @@ import polars as pl
 from pipelines import plans
 from pipelines.context import Context
 from pipelines.journal import PlanRow
+from pipelines.journal_written import made_since
+from pipelines.paying import Payments, pay_invoices
 from pipelines.plans import Planned
 from pipelines.settling import Settling, day_of, report_tables, settle_books
 from pipelines.xero.source import REFERENCES
@@ -44,13 +46,13 @@ from reconcile.plan import (
     Plan,
     beyond_limits,
     build_plan,
-    cost,
     invoice_contacts,
     part_of,
     plan_hash,
     with_dependents,
     without_unneeded,
 )
+from reconcile.price import Terms, calls, minutes, price
 from reconcile.prices import BOOKS, ORGANISATION, in_price_book
 from reconcile.terms import due_by_terms
 
@@ -71,17 +73,20 @@ class Decided:
     raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
     settling: Settling | None = None  # null: the mapping does not ask for it
+    payments: Payments | None = None  # likewise
 
     @property
     def records(self) -> pl.DataFrame:
         more = [self.invoicing.records] if self.invoicing else []
         more += [self.settling.records] if self.settling else []
+        more += [self.payments.records] if self.payments else []
         return pl.concat([*(part.records for part in self.parts), *more])
 
     @property
     def values(self) -> pl.DataFrame:
         more = [self.invoicing.names] if self.invoicing else []
         more += [self.settling.names] if self.settling else []
+        more += [self.payments.names] if self.payments else []
         return pl.concat([*(part.values for part in self.parts), *more])
 
     @property
@@ -125,7 +130,7 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
         ctx.progress("nothing has moved since the last plan")
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
-    decided = _with_settled(ctx, warehouse, decide(ctx, warehouse))
+    decided = _with_payments(ctx, warehouse, _with_settled(ctx, warehouse, decide(ctx, warehouse)))
     decided = _without_failed(ctx, decided, _snapshot(warehouse).errors)
     decided = _only_needed(decided if options.retry_refused else _without_refused(ctx, decided))
     kept, rejects, findings = check(
@@ -323,6 +328,25 @@ def _with_settled(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decid
     )
 
 
+def _with_payments(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
+    """Plan the payments of money that was taken in Salesforce, of what the plan says of invoices."""
+    found = pay_invoices(ctx, warehouse, _snapshot(warehouse), decided)
+    if found is None:
+        return decided
+    plan = _telling(decided.plan, found.rejects)
+    return replace(
+        decided,
+        plan=replace(
+            plan,
+            operations=pl.concat([plan.operations, found.operations]),
+            adopted_links=pl.concat([plan.adopted_links, found.adopted]),
+            conflicts=pl.concat([plan.conflicts, found.asked]),
+        ),
+        raw={**decided.raw, **found.raw},
+        payments=found,
+    )
+
+
 def _unread(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
     """Give, of the objects that invoices are made of, those that this snapshot lacks, and why."""
     if ctx.mapping.invoice is None:
@@ -409,6 +433,7 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
     if "product" in failed:
         items = ctx.mapping.invoice is not None and ctx.mapping.invoice.items == "on_demand"
         failed += [*({"price"} & ctx.mapping.entities.keys()), *(["document"] if items else [])]
+    failed += ["payment"] if ctx.mapping.payments is not None and "document" in failed else []
     failed = list(dict.fromkeys(failed))
     if not failed:
         return decided
@@ -550,7 +575,12 @@ def _open_documents(decided: Decided) -> dict[str, pl.DataFrame]:
 
 
 def _invoices_there(decided: Decided) -> dict[str, pl.DataFrame]:
-    return {} if decided.invoicing is None else {"invoices": decided.invoicing.documents.invoices}
+    """Give what the invoices and payments of the plan are held against."""
+    there = {} if decided.invoicing is None else {"invoices": decided.invoicing.documents.invoices}
+    known = decided.settling.known if decided.settling else None
+    if decided.payments is None or known is None:
+        return there
+    return {**there, "owed": known.invoices, "settlements": known.ledger.settlements}
 
 
 def _invoice_rules(ctx: Context) -> dict[str, Any]:
@@ -611,6 +641,8 @@ def _seal(
     closed = _closed(ctx, decided)
     aged = with_age(pl.concat([decisions.drift, decisions.conflicts]), warehouse.drift_history(), now=made)
     pins = ctx.journal.pins()
+    terms = terms_of(ctx, since=ctx.journal.last_began("apply", before=""))
+    found = price(operations, terms)
     header = {
         "pair": ctx.settings.pair.name,
         "environment": ctx.settings.pair.environment,
@@ -633,7 +665,12 @@ def _seal(
         review=decisions.review,
         rejects=pl.concat([decisions.rejects, set_aside]),
         findings=pl.concat([for_keeping(findings), closed.findings]),
-        cost=cost(operations),
+        cost=calls(found),
+        price={
+            "calls": found,
+            "minutes": round(minutes(found, terms), 2),
+            "day_share": _day_share(ctx, found),
+        },
         header=header,
         complete_as_of=snapshot.complete_as_of,
         beyond_limits=beyond_limits(
@@ -669,6 +706,25 @@ def _seal(
     }
     ctx.journal.save_plan(planned.hash, manifest, state="sealed")
     return replace(planned, file=file)
+
+
+def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
+    """Give what a plan's price depends on besides it. since: when the last push began; null: there was none."""
+    return Terms(
+        guarded=ctx.settings.push.guard == "record",
+        documents_at_once=ctx.settings.push.documents_at_once,
+        history=ctx.settings.audit.history,
+        xero_calls_a_minute=ctx.settings.limits.xero_calls_a_minute,
+        before=made_since(ctx.journal, since) if since else {},
+    )
+
+
+def _day_share(ctx: Context, priced: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """Give, of each side that has told, the share of the calls that are left for today."""
+    left = ctx.clients.day_left()
+    return {
+        side: round(count / max(left[side], 1), 4) for side, count in calls(priced).items() if side in left
+    }
 
 
 def _closed(ctx: Context, decided: Decided) -> Closed:

@@ -11,13 +11,14 @@ from reconcile import reading
 from reconcile.errors import WrongMapping
 from reconcile.mapped import SOURCE_OBJECTS, DocumentLink, DocumentMapping, Numbering, Rule, Track, is_field
 from reconcile.mapping_codes import CODES_KEYS, read_currencies, read_line_codes
+from reconcile.mapping_payments import read_payments
 from reconcile.marked import Marked
 
 DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "currency", "link", "branding", "tracking", "locked", "changes", "withdraw",
-    "settled",
+    "settled", "payments",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
@@ -96,6 +97,12 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
             lines=_object(header, "lines", keys["salesforce"], f"{path}.salesforce"),
         ),
         currencies=read_currencies(keys.get("currency"), f"{path}.currency"),
+        payments=read_payments(
+            keys.get("payments"),
+            f"{path}.payments",
+            invoiced=source,
+            settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
+        ),
     )
     _check(document, keys, path)
     return document
