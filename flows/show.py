@@ -231,7 +231,7 @@ def _why(row: dict[str, Any], *, everything: bool) -> Text:
 def _what(planned: Planned, row: dict[str, Any]) -> Text:
     from rich.text import Text
 
-    if (row["entity"], row["action"]) == ("document", "create"):
+    if row["entity"] in ("document", "credit") and row["action"] == "create":
         return _invoice(planned, row)
     if row["action"] == "create":
         given = {unit: value for unit, value in (opened(row["after"]) or {}).items() if value is not None}

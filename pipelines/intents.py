@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and this, a price its item's
 SIDES: Final = ("salesforce", "xero")
 PAID_BY: Final = "Reference"  # of a payment, which has no other field of ours
-NAMED_BY_PLAN: Final = ("document", "payment")  # what is found again by a key that the plan gives it
+CREDITED_BY: Final = "CreditNoteNumber"
+NAMED_BY_PLAN: Final = (
+    "document",
+    "credit",
+    "payment",
+)  # what is found again by a key that the plan gives it
 
 
 @dataclass(frozen=True)
@@ -186,6 +191,9 @@ def key_fields(mapping: RecordMapping) -> dict[tuple[str, str], str | None]:
         found["product", "xero"] = product.code_unit.xero[0]
     found |= {(SHOWN_ENTITIES[name], "salesforce"): field for name, field in SHOWN_BY.items()}
     found |= {("payment", "xero"): PAID_BY} if mapping.payments else {}
+    found |= (
+        {("credit", "xero"): CREDITED_BY} if mapping.invoice and mapping.invoice.credits == "draft" else {}
+    )
     invoice = mapping.invoice
     return found | ({("document", "xero"): invoice.number.key_field} if invoice else {})
 

@@ -20,6 +20,7 @@ from reconcile.model import BASES
 from reconcile.normalise import pieces
 
 UNHEEDED: Final = "the write was accepted, and the old value is still there"
+CARRYING: Final = {"payment": "a payment with its Reference", "credit": "a credit note with its number"}
 OTHER_SIDE: Final = {"salesforce": "xero", "xero": "salesforce"}
 
 
@@ -58,9 +59,7 @@ class Learner:
         """
         differs = unlike(intent, body) if intent.action == "create" else ""
         if differs:
-            what = (
-                "a payment with its Reference" if intent.entity == "payment" else "an invoice with its number"
-            )
+            what = CARRYING.get(intent.entity, "an invoice with its number")
             why = f"{what} is there already, and differs: {differs}"
             return [Ended(one, "rejected", message=why) for one in intent.operations]
         return [self.learn_one(one, "adopted", body, record_id) for one in intent.operations]
@@ -171,10 +170,10 @@ def _bases_of_invoice(
 def unlike(intent: Intent, body: Body) -> str:
     """Say in what an invoice or payment differs from the one that was to be made; empty where it agrees.
 
-    Held together: of an invoice contact, currency, subtotal and total, each as far as the plan knew it, of a payment
-    its invoice and amount; of all else nothing. Amounts may be told, and so may ids; nothing else of either is.
+    Held together: of an invoice or credit note contact, currency, subtotal and total, each as far as the plan knew
+    it, of a payment its invoice and amount; of all else nothing. Amounts may be told, and so may ids; nothing else is.
     """
-    held = {"document": _of_invoice, "payment": _of_payment}.get(intent.entity)
+    held = {"document": _of_invoice, "credit": _of_invoice, "payment": _of_payment}.get(intent.entity)
     pairs = held(intent, body) if held else {}
     return ", ".join(
         f"{name} {_shown(found)} instead of {_shown(wanted)}"

@@ -228,6 +228,8 @@ class Looks:
         if entity == "payment" and payments is not None:
             return "Payment" if side == "xero" else payments.salesforce
         assert invoice is not None, f"no entity {entity!r} in the mapping"
+        if entity == "credit" and side == "xero":
+            return "CreditNote"
         return invoice.xero if side == "xero" else invoice.salesforce
 
     # -- answers
@@ -412,7 +414,7 @@ def is_closed(body: Body, side: str) -> bool:
     """Say whether a record takes no writes: deleted, archived, voided, or its person asked to be forgotten."""
     if side == "salesforce":
         return bool(body.get("IsDeleted"))
-    if body.keys() & {"InvoiceID", "PaymentID"}:
+    if body.keys() & {"InvoiceID", "CreditNoteID", "PaymentID"}:
         return body.get("Status") in VOIDED
     return body.get("ContactStatus", "ACTIVE") != "ACTIVE"
 
@@ -426,7 +428,7 @@ def own_id(body: Body, side: str) -> str:
     if side == "salesforce":
         return str(long_id(str(body["Id"])))
     # An invoice shows its contact inside, never beside, and its items in its lines; a payment its invoice.
-    named = ("Payment", "Invoice", "Item")
+    named = ("Payment", "CreditNote", "Invoice", "Item")
     name = next((name for name in named if RESOURCES[name].id_field in body), "Contact")
     return str(body[RESOURCES[name].id_field]).lower()
 

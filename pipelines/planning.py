@@ -9,7 +9,7 @@ import hashlib
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,8 @@ from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.closing import Closed, close_books, not_closed
 from reconcile.coding import NOBODY, Past
+from reconcile.credits import OBJECT as CREDIT_NOTE
+from reconcile.credits import Credits, credit_numbers
 from reconcile.document_moves import Known, with_fresh_bodies, with_moves
 from reconcile.documents import Documents, canonical_documents
 from reconcile.drift import standing as unit_standing
@@ -251,7 +253,8 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     decided = Decided(plan, tuple(parts), fields, raw, invoicing)
     known = Known(links_known, bases, decisions, invoicing.raw)
-    return _with_invoices(ctx.mapping.invoice, decided, invoicing, known)
+    credits = _credits(ctx, warehouse, ctx.mapping.invoice, invoicing.documents.locked_until)
+    return _with_invoices(ctx.mapping.invoice, decided, invoicing, known, credits)
 
 
 def _past(ctx: Context, mapping: DocumentMapping, parties: pl.DataFrame) -> Past:
@@ -292,7 +295,21 @@ def _invoicing(
     )
 
 
-def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoicing, known: Known) -> Decided:
+def _credits(
+    ctx: Context, warehouse: Warehouse, mapping: DocumentMapping, locked_until: date | None
+) -> Credits:
+    """Give what credit notes are made by, where the mapping lets them be made."""
+    name = f"xero.{CREDIT_NOTE}"
+    snapshot = _snapshot(warehouse)
+    if mapping.credits != "draft" or name in snapshot.errors or name not in snapshot.complete_as_of:
+        return Credits()
+    numbers = credit_numbers(warehouse.raw("xero", CREDIT_NOTE))
+    return Credits(on=day_of(ctx, warehouse), numbers=numbers, locked_until=locked_until)
+
+
+def _with_invoices(
+    mapping: DocumentMapping, decided: Decided, invoicing: Invoicing, known: Known, credits: Credits
+) -> Decided:
     """Plan invoices, of what the plan says of parties."""
     plan = decided.plan
     parts = {part.mapping.entity: part for part in decided.parts}
@@ -305,7 +322,7 @@ def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoic
     kept = (parts["party"], parts.get("product"))
     plan = with_documents(plan, *made_from, *kept)
     if mapping.moves:
-        plan = with_moves(plan, *made_from, known, *kept)
+        plan = with_moves(plan, *made_from, known, *kept, credits)
     return replace(
         decided,
         plan=plan,
@@ -433,6 +450,7 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
     if "product" in failed:
         items = ctx.mapping.invoice is not None and ctx.mapping.invoice.items == "on_demand"
         failed += [*({"price"} & ctx.mapping.entities.keys()), *(["document"] if items else [])]
+    failed += ["credit"] if "document" in failed else []
     failed += ["payment"] if ctx.mapping.payments is not None and "document" in failed else []
     failed = list(dict.fromkeys(failed))
     if not failed:

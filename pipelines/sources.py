@@ -21,7 +21,9 @@ from reconcile.mapping import Mapping as RecordMapping
 
 SIDE: Final = "salesforce"
 DOCUMENT: Final = "document"
+CREDIT: Final = "credit"
 PAYMENT: Final = "payment"
+MADE_OF_LINES: Final = (DOCUMENT, CREDIT)
 STAMPS: Final = frozenset({"attributes", "SystemModstamp", "LastModifiedById", "LastModifiedDate"})
 GONE: Final = "what it is made from is not there any more"
 CHANGED: Final = "what it is made from changed since the plan"
@@ -43,6 +45,7 @@ class Sources:
         self._seen_at, invoice = seen_at, mapping.invoice
         self._lines, self._parent = (invoice.lines, invoice.source.parent) if invoice else ("", "")
         self._objects = {DOCUMENT: invoice.salesforce} if invoice else {}
+        self._objects |= {CREDIT: invoice.salesforce} if invoice else {}
         self._objects |= {PAYMENT: mapping.payments.salesforce} if mapping.payments else {}
         self._bodies: dict[str, Body] = {}
         if seen is not None:
@@ -69,7 +72,7 @@ class Sources:
             mine = [_source(one) for one in known if one.entity == entity]
             if mine:
                 looks.fetch_ids(SIDE, object_name, mine)
-            if mine and entity == DOCUMENT:
+            if mine and entity in MADE_OF_LINES:
                 looks.refresh(SIDE, self._lines)
                 moved = self._of_moved_lines(looks)
         # Of what was lost or deleted an invoice is withdrawn, also if it was deleted only since.
@@ -77,7 +80,7 @@ class Sources:
         return {
             one.intent_id: why
             for one in known
-            if (why := self._why(one, looks, moved if one.entity == DOCUMENT else set())) is not None
+            if (why := self._why(one, looks, moved if one.entity in MADE_OF_LINES else set())) is not None
             and (why, one.intent_id in gone) != (GONE, True)
         }
 

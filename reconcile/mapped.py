@@ -457,6 +457,7 @@ class DocumentMapping:
     locked: str = "stop"  # what is dated into a locked period: stop, or move to the first open day
     changes: str = "report"  # what becomes of an invoice whose source changed: report (told), move
     withdraw: str = "ask"  # the draft of a lost or deleted source: ask, void (deleted without asking)
+    credits: str = "told"  # draft: what an approved invoice claims too much is made a credit note, on a yes
     settled: str = "off"  # read: what settles invoices is read; shown: Salesforce shows it, too
     at: str = ""
     codes: LineCodes | None = None  # null: every line has the account and tax above

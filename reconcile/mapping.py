@@ -543,7 +543,7 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
         **{
             name: value
             for name, value in asdict(document).items()
-            if name not in ("at", "codes", "currencies", "payments")
+            if name not in ("at", "codes", "currencies", "payments", "credits")
         },
         "cut_over": str(document.cut_over),
         "scope": document.scope and document.scope.sql,
@@ -552,6 +552,7 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
         **({"codes": plain_codes(document.codes)} if document.codes else {}),
         **({"currencies": plain_currencies(document.currencies)} if document.currencies else {}),
         **({"payments": plain_payments(document.payments)} if document.payments else {}),
+        **({"credits": document.credits} if document.credits != "told" else {}),
     }
 
 

@@ -18,7 +18,7 @@ DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "currency", "link", "branding", "tracking", "locked", "changes", "withdraw",
-    "settled", "payments",
+    "credits", "settled", "payments",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
@@ -36,6 +36,7 @@ ITEMS: Final = ("known", "on_demand", "never")
 MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
 CHANGES: Final = ("report", "move")
 WITHDRAW: Final = ("ask", "void")
+CREDITS: Final = ("told", "draft")
 LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
 
 
@@ -88,6 +89,7 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         locked=reading.choice(keys.get("locked"), f"{path}.locked", LOCKED, "stop"),
         changes=reading.choice(keys.get("changes"), f"{path}.changes", CHANGES, "report"),
         withdraw=reading.choice(keys.get("withdraw"), f"{path}.withdraw", WITHDRAW, "ask"),
+        credits=reading.choice(keys.get("credits"), f"{path}.credits", CREDITS, "told"),
         settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
         at=f"{tree.key_at or tree.at}: {path}",
         codes=read_line_codes(
@@ -261,6 +263,12 @@ def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -
             at=reading.place(keys["withdraw"], f"{path}.withdraw"),
             found="`withdraw` without `changes: move`",
             expected="`changes: move` beside it, or no `withdraw`: what changed is only told",
+        )
+    if document.credits == "draft" and (not document.moves or document.settled == "off"):
+        raise WrongMapping(
+            at=reading.place(keys["credits"], f"{path}.credits"),
+            found="`credits: draft` without `changes: move` and `settled: read`",
+            expected="both beside it: which credit notes are there has to be known first",
         )
     taxed = tuple(rule for rule in document.codes.rules if rule.tax) if document.codes else ()
     if taxed and document.line_amounts == "no_tax":

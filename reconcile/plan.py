@@ -262,9 +262,14 @@ def beyond_limits(
 
 
 def _beyond_amounts(operations: pl.DataFrame, most: Mapping[str, Decimal]) -> list[str]:
+    made = {
+        "invoices": amounts_made(operations),
+        "credit notes": _amounts(operations, "credit", ("total", "subtotal")),
+        "payments": amounts_paid(operations),
+    }
     return [
         f"{what} of {amount:,.2f} {currency} in all, more than the limit of {most[currency]:,.2f}"
-        for what, amounts in (("invoices", amounts_made(operations)), ("payments", amounts_paid(operations)))
+        for what, amounts in made.items()
         for currency, amount in amounts.items()
         if currency in most and amount > most[currency]
     ]

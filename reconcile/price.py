@@ -89,7 +89,7 @@ def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
         & ~pl.col("rule").str.starts_with("projection").fill_null(False)
     )
     body = pl.col("native_after").fill_null("")
-    sourced = pl.col("entity").cast(pl.String).is_in(["document", "payment"]) & (
+    sourced = pl.col("entity").cast(pl.String).is_in(["document", "credit", "payment"]) & (
         creates | (pl.col("unit").is_in([UNIT, WITHDRAWN]) & (pl.col("phase") != "undo"))
     )
     rows = operations.with_columns(pl.col("system", "entity", "action", "phase").cast(pl.String)).join(
@@ -192,7 +192,7 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
     found["salesforce"] += _parts(requests.filter("fresh"), "salesforce")
     sourced = requests.filter("sourced")
     found["salesforce"] += _parts(sourced, "salesforce")
-    if not sourced.filter(pl.col("entity") == "document").is_empty():
+    if not sourced.filter(pl.col("entity") != "payment").is_empty():
         found["salesforce"] += 1 + _renewed(sourced["request"].n_unique(), terms)
     return found
 

@@ -28,7 +28,7 @@ import polars as pl
 
 DONE = ("confirmed", "adopted")
 SLOTS = {"Phones": "PhoneType", "Addresses": "AddressType"}
-OWN_IDS = {"Payment": "PaymentID", "Invoice": "InvoiceID", "Item": "ItemID", "Contact": "ContactID"}
+OWN_IDS = {name: f"{name}ID" for name in ("Payment", "CreditNote", "Invoice", "Item", "Contact")}
 HORIZON = timedelta(seconds=240)  # a key of Xero's is never used longer than this after its first use
 STATES = ("IsDeleted", "Status", "ContactStatus")
 CLOSED = {True, "ARCHIVED", "GDPRREQUEST", "VOIDED", "DELETED"}

@@ -44,6 +44,7 @@ SHAPES: Final = {
     "Contact": Shape(SUMMARIZE, ("Name",), ("already", "must be unique", "matched an archived contact")),
     # unitdp: else prices are cut to two places.
     "Invoice": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
+    "CreditNote": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
     "Item": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already exists",)),
     "Payment": Shape(SUMMARIZE, (), ()),  # two with one Reference are no fault to Xero
 }

@@ -304,8 +304,15 @@ def money_taken(life: Life) -> None:
     life.plan()
     life.apply()
     sale = next(row for row in life.people._rows("Opportunity") if row["Xero_Invoice_ID__c"])
-    fields = {"Opportunity__c": sale["Id"], "Amount__c": 10, "Taken_On__c": "2026-11-20", "State__c": "Received"}
-    reply = life.people._call("salesforce", "POST", "/services/data/v67.0/sobjects/Money__c", {"Name": "M", **fields})
+    fields = {
+        "Opportunity__c": sale["Id"],
+        "Amount__c": 10,
+        "Taken_On__c": "2026-11-20",
+        "State__c": "Received",
+    }
+    reply = life.people._call(
+        "salesforce", "POST", "/services/data/v67.0/sobjects/Money__c", {"Name": "M", **fields}
+    )
     assert reply.status_code == 201, reply.text
     rest(life)
 
