@@ -30,7 +30,8 @@ def run_checks(stage: str, frames: Mapping[str, pl.DataFrame], params: Mapping[s
     for raw also now (aware UTC), previous_rows and complete_as_of by frame name; for each stage allowed,
     the names of whole checks that a person let pass: they warn.
     Where invoices are made, canonical also has documents -> DOCUMENTS and lines -> DOCUMENT_LINES of what is to
-    be made; plan also invoices -> INVOICES, and the params cut_over (ISO), key_field and inclusive.
+    be made; plan also invoices -> INVOICES, and the params cut_over (ISO), key_field and inclusive. Where payments
+    are recorded, plan also has owed -> SETTLED and settlements -> SETTLEMENTS.
     Gives FINDINGS, one row a check, passed ones too, in the order of the suites. record_ids holds
     operation ids in the plan stage; it holds all ids at fault for critical row checks, which `set_aside`
     needs, else at most 200. A check that could not run has broken = True and passed = False.
@@ -123,6 +124,7 @@ def _all_suites() -> list[Suite]:
         suites.line_suite(),
         *_plan_suites(),
         suites.invoice_suite(),
+        suites.payment_suite(),
     ]
 
 
@@ -250,6 +252,10 @@ def _plan(
                 "inclusive": params["inclusive"],
             },
         )
+    if "owed" in frames:
+        for name in ("owed", "settlements"):
+            con.register(name, _plain(frames[name]))
+        yield suites.payment_suite(), {}
 
 
 def _plan_suites() -> list[Suite]:

@@ -645,6 +645,51 @@ def invoice_suite() -> Suite:
     return Suite("plan", "plan_invoices", INVOICE_ROWS, "operation_id", checks, binds=binds)
 
 
+# The payments to be recorded, reckoned anew from the bytes that would be sent, against what Xero says is due.
+PAYMENT_ROWS: Final = r"""
+    with
+    made as (
+        select
+            operation_id,
+            source_id,
+            lower(coalesce(native_after ->> '$.Reference', '')) as key,
+            lower(native_after ->> '$.Invoice.InvoiceID') as invoice_id,
+            native_after ->> '$.Account.AccountID' as account_id,
+            try_cast(native_after ->> '$.Amount' as decimal(38, 4)) as amount,
+            try_cast(native_after ->> '$.Date' as date) as day
+        from operations
+        where entity = 'payment' and action = 'create'
+    ),
+    sums as (select invoice_id, sum(amount) as amount from made group by invoice_id),
+    there as (select lower(reference) as key from settlements where reference is not null)
+    select
+        m.operation_id,
+        case when m.amount is null or m.amount <= 0 then 'not above zero' end as amount_fault,
+        case when m.account_id is null or m.day is null then 'missing' end as place_fault,
+        case when o.invoice_id is null then 'unknown' when o.status <> 'AUTHORISED' then o.status end as invoice_fault,
+        case when coalesce(s.amount > o.due, true) then 'more than is due' end as due_fault,
+        case when m.key = '' then 'no key'
+            when count(*) over (partition by m.key) > 1 then 'twice in this plan'
+            when m.key in (select key from there) then 'there already'
+        end as key_fault
+    from made m
+    left join owed o using (invoice_id)
+    left join sums s using (invoice_id)
+"""
+
+
+def payment_suite() -> Suite:
+    """Say what a payment must be that a plan records."""
+    checks = (
+        row("payment_amount", "an amount above zero", absent("amount_fault")),
+        row("payment_placed", "an account and a day", absent("place_fault")),
+        row("payment_of_open_invoice", "an invoice that is approved and not paid", absent("invoice_fault")),
+        row("payment_within_due", "all payments of an invoice within what is due", absent("due_fault")),
+        row("payment_key_unique", "a Reference that nothing else carries", absent("key_fault")),
+    )
+    return Suite("plan", "plan_payments", PAYMENT_ROWS, "operation_id", checks)
+
+
 def system_suite() -> Suite:
     """Say how much a plan may do to one system before its hash needs an approval: these only warn."""
     checks = (

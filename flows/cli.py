@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
-from reconcile.errors import FixMapping, FixSettings, NeedsApproval, ReconcileError
+from reconcile.errors import FixMapping, FixSettings, JournalMismatch, NeedsApproval, ReconcileError
 
 if TYPE_CHECKING:
     from pipelines.runs import Context
@@ -180,6 +180,7 @@ def plan(
         options = runs.PlanOptions(frozenset(allowed), retry_refused=retry)
         planned = runs.plan(ctx, full=full, pull_first=not no_pull, options=options)
         show.plan(planned, as_json=as_json, everything=everything)
+        _tell_of_journal(ctx)
     if planned.errors or planned.alarms:
         raise SystemExit(FAILED)
     raise SystemExit(DIFFERS if planned.waits else AGREED)
@@ -520,6 +521,7 @@ def enable_writes(settings_file: Path, as_json: bool, pair: str, environment: st
     with opened(settings_file, as_json=as_json, offline=off) as ctx:
         pins = runs.enable_writes(ctx, pair=pair, environment=environment, off=off)
         show.pins(pins, as_json=as_json, off=off)
+        _tell_of_journal(ctx)
 
 
 @reconcile.group()
@@ -567,6 +569,12 @@ def opened(settings_file: Path, *, as_json: bool, offline: bool = False) -> Abst
     from pipelines import runs
 
     return runs.open_context(settings_file, progress=show.progress(quiet=as_json), offline=offline)
+
+
+def _tell_of_journal(ctx: Context) -> None:
+    """Say that nothing will be sent all the same, where the journal is not the one that was left."""
+    if ctx.journal.trouble:
+        click.echo(str(JournalMismatch(at=ctx.journal.at, found=ctx.journal.trouble)), err=True)
 
 
 def exit_code(error: ReconcileError) -> int:

@@ -25,6 +25,8 @@ ONE: Final = {
     "product": "Product",
     "price": "Price",
     "document": "Invoice",
+    "credit": "Credit note",
+    "payment": "Payment",
     "shown_invoice": "Invoice shown",
     "shown_payment": "Payment shown",
 }
@@ -34,6 +36,8 @@ MANY: Final = {
     "product": "Products",
     "price": "Prices",
     "document": "Invoices",
+    "credit": "Credit notes",
+    "payment": "Payments",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
 }

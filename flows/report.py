@@ -279,6 +279,8 @@ ENTITY_NAMES: Final = {
     "product": "Products",
     "price": "Prices",
     "document": "Invoices",
+    "credit": "Credit notes",
+    "payment": "Payments",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
 }
@@ -373,7 +375,7 @@ def _changes(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _readable_after(row: dict[str, Any], data: ReportData) -> str:
-    if (row["entity"], row["action"]) != ("document", "create"):
+    if row["entity"] not in ("document", "credit") or row["action"] != "create":
         return wording.readable(row["after"])
     parts = json.loads(row["after"])
     return wording.invoice(parts, wording.made_out_to(parts, data.names, data.operations))

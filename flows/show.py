@@ -152,6 +152,7 @@ def plan_data(planned: Planned) -> dict[str, Any]:
         "beyond_limits": planned.beyond_limits,
         "errors": dict(planned.errors),
         "cost": planned.cost,
+        "price": planned.price,
     }
 
 
@@ -230,7 +231,7 @@ def _why(row: dict[str, Any], *, everything: bool) -> Text:
 def _what(planned: Planned, row: dict[str, Any]) -> Text:
     from rich.text import Text
 
-    if (row["entity"], row["action"]) == ("document", "create"):
+    if row["entity"] in ("document", "credit") and row["action"] == "create":
         return _invoice(planned, row)
     if row["action"] == "create":
         given = {unit: value for unit, value in (opened(row["after"]) or {}).items() if value is not None}
@@ -322,22 +323,35 @@ def _line(planned: Planned, row: dict[str, Any]) -> str:
 
 def _sum_up(console: Console, planned: Planned) -> None:
     from flows import wording
-    from reconcile.plan import amounts_made
+    from reconcile.plan import amounts_made, amounts_paid
 
     phases = ", ".join(f"{name} {count}" for name, count in planned.phases().items() if count)
-    cost = ", ".join(f"{SYSTEMS[side]} {calls}" for side, calls in planned.cost.items())
-    console.print(
-        f"\n[bold]{planned.operations.height} operations[/] ({phases}). Calls it will cost: {cost}."
-    )
+    console.print(f"\n[bold]{planned.operations.height} operations[/] ({phases}). {_price(planned)}")
     amounts = amounts_made(planned.operations)
     if amounts:
         told = ", ".join(wording.amount(amount, currency) for currency, amount in amounts.items())
         console.print(f"Invoices to be made, in all: {told} (without tax where Xero adds it by itself).")
+    paid = amounts_paid(planned.operations)
+    if paid:
+        told = ", ".join(wording.amount(amount, currency) for currency, amount in paid.items())
+        console.print(f"Payments to be recorded, in all: {told}.")
     for reason in planned.beyond_limits:
         console.print(f"[red]Beyond the limits: {reason}. It needs approval of this very hash.[/]")
     console.print(
         f"[dim]Apply it: reconcile apply {planned.short}   in steps: --phase link, then fill, ...[/]"
     )
+
+
+def _price(planned: Planned) -> str:
+    """Say what it will cost: calls, how long Xero's limit makes it last, the share of what is left of the day."""
+    share = planned.price.get("day_share", {})
+    told = [
+        f"{SYSTEMS[side]} {calls}" + (f" ({share[side]:.1%} of what is left today)" if side in share else "")
+        for side, calls in planned.cost.items()
+    ]
+    minutes = planned.price.get("minutes", 0)
+    lasts = f"; by Xero's limit {minutes:.0f} minutes at least" if minutes >= 2 else ""
+    return f"Calls it will cost: {', '.join(told)}{lasts}."
 
 
 def applied(result: Applied, *, as_json: bool) -> None:
@@ -348,6 +362,7 @@ def applied(result: Applied, *, as_json: bool) -> None:
                 "outcomes": rows(result.outcomes),
                 "counts": result.counts(),
                 "calls": result.calls,
+                "priced": result.priced,
                 "read_again": {**result.audited.counts(), "findings": rows(result.audited.findings)},
             }
         )
@@ -357,6 +372,11 @@ def applied(result: Applied, *, as_json: bool) -> None:
     console = new_console()
     counts = ", ".join(f"{name} {count}" for name, count in result.counts().items())
     console.print(f"\n[bold]Plan {result.plan[:10]}[/]: {counts or 'nothing was to do'}.")
+    used = ", ".join(
+        f"{SYSTEMS[side]} {calls} ({result.priced.get(side, 0)} were expected)"
+        for side, calls in result.calls.items()
+    )
+    console.print(f"[dim]Calls it took: {used}.[/]")
     for row in result.outcomes.to_dicts():
         if row["outcome"] not in ("confirmed", "adopted"):
             console.print(

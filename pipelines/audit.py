@@ -186,7 +186,7 @@ def _new_ones(reading: Reading, writes: Sequence[Written], since: datetime) -> I
         for one in some:
             yield from _once(reading.looks, one, withdrawn=one.record_id in withdrawn)
             # What we changed since is held to that write.
-            if one.intent.entity == "document" and one.record_id not in changed:
+            if one.record_id not in changed:
                 yield from _amounts(reading, one)
 
 
@@ -232,7 +232,7 @@ def _once(looks: Looks, write: Written, *, withdrawn: bool) -> Iterable[dict[str
 
 
 def _amounts(reading: Reading, write: Written) -> Iterable[dict[str, Any]]:
-    """Hold an invoice to what was planned, unless somebody has worked on it since."""
+    """Hold an invoice or payment to what was planned, unless somebody has worked on it since."""
     intent = write.intent
     body = reading.looks.record(intent.system, intent.object, write.record_id)
     if body is None or is_closed(body, intent.system) or not intent.operations[0].after:

@@ -57,6 +57,11 @@ class Clients:
         """Calls sent so far, by side; logins and repeats count."""
         return {side: wire.calls for side, wire in self._wires.items()}
 
+    def day_left(self) -> dict[str, int]:
+        """Calls that are left for today, of each side that has told."""
+        left = {side: wire.governor.day_left for side, wire in self._wires.items()}
+        return {side: calls for side, calls in left.items() if calls is not None}
+
     def bytes(self) -> dict[str, int]:
         """Bytes received so far, by side, as they came over the line (Xero bills egress)."""
         return {side: wire.bytes_in for side, wire in self._wires.items()}

@@ -353,11 +353,11 @@ def _scopes(granted: frozenset[str], mapping: FieldMapping | None) -> Finding:
 def _xero_scopes(mapping: FieldMapping | None, role: Literal["reader", "writer"]) -> tuple[str, ...]:
     # Items belong to the scope of invoices.
     invoices = mapping is not None and (mapping.invoice is not None or "product" in mapping.entities)
-    # No payment is written, whoever asks.
-    payments = ["accounting.payments.read"] if mapping is not None and mapping.settling is not None else []
+    reads = ["accounting.payments.read"] if mapping is not None and mapping.settling is not None else []
     if role == "reader":
-        return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []), *payments)
-    return (*XERO_WRITER, *(["accounting.invoices"] if invoices else []), *payments)
+        return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []), *reads)
+    writes = ["accounting.payments"] if mapping is not None and mapping.payments is not None else reads
+    return (*XERO_WRITER, *(["accounting.invoices"] if invoices else []), *writes)
 
 
 # --- Both --------------------------------------------------------------------------------------------
@@ -419,6 +419,8 @@ def _writable(mapping: FieldMapping) -> dict[str, set[str]]:
         fields.update({entity.salesforce.reference} if entity.salesforce.reference else ())
     if mapping.invoice is not None:
         wanted.setdefault(mapping.invoice.salesforce, set()).update(mapping.invoice.link.fields.values())
+    if mapping.payments is not None:
+        wanted.setdefault(mapping.payments.salesforce, set()).update(mapping.payments.link.values())
     if mapping.settling is not None:
         for name in settling_fields(mapping.settling, "salesforce"):
             wanted.setdefault(name, set()).update(SHOWN_FIELDS[name])

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and this, a price its item's
 SIDES: Final = ("salesforce", "xero")
+PAID_BY: Final = "Reference"  # of a payment, which has no other field of ours
+CREDITED_BY: Final = "CreditNoteNumber"
+NAMED_BY_PLAN: Final = (
+    "document",
+    "credit",
+    "payment",
+)  # what is found again by a key that the plan gives it
 
 
 @dataclass(frozen=True)
@@ -183,6 +190,10 @@ def key_fields(mapping: RecordMapping) -> dict[tuple[str, str], str | None]:
     if (product := mapping.entities.get("product")) is not None:
         found["product", "xero"] = product.code_unit.xero[0]
     found |= {(SHOWN_ENTITIES[name], "salesforce"): field for name, field in SHOWN_BY.items()}
+    found |= {("payment", "xero"): PAID_BY} if mapping.payments else {}
+    found |= (
+        {("credit", "xero"): CREDITED_BY} if mapping.invoice and mapping.invoice.credits == "draft" else {}
+    )
     invoice = mapping.invoice
     return found | ({("document", "xero"): invoice.number.key_field} if invoice else {})
 
@@ -231,7 +242,12 @@ def _intent(
         else merge_pieces(operation.native_after or "{}" for operation in operations)
     )
     # Without it nothing could tell later that the new record is ours.
-    if creates and first.entity == "document" and not (key_field and body.get(key_field)):
+    if (
+        creates
+        and first.entity in NAMED_BY_PLAN
+        and first.system == "xero"
+        and not (key_field and body.get(key_field))
+    ):
         raise Incident(
             f"{first.system}: a new {first.object} for {first.source_id} carries no number or reference of ours; "
             "nothing of it was sent. Report this."

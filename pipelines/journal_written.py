@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from pipelines.intents import Intent, Operation, vendor_id
 from pipelines.journal_knowledge import held_since
@@ -50,6 +50,22 @@ def written_since(journal: Journal, since: datetime) -> list[Written]:
     sent = _sent(journal, since)
     known = {one.operation_id for write in sent for one in write.intent.operations}
     return sorted([*sent, *_found(journal, since, known)], key=lambda one: one.ended_at)
+
+
+def made_since(journal: Journal, since: datetime) -> dict[tuple[str, str], int]:
+    """Count the new records that were carried out since a moment: (system, object) -> how many."""
+    query = (
+        select(intents.c.system, intents.c.object, func.count())
+        .where(
+            intents.c.ended_at >= stamp(since),
+            intents.c.state.in_(DONE),
+            intents.c.action == "create",
+            intents.c.natural_key.is_not(None),
+        )
+        .group_by(intents.c.system, intents.c.object)
+    )
+    with journal.read() as con:
+        return {(system, name): count for system, name, count in con.execute(query)}
 
 
 def _sent(journal: Journal, since: datetime) -> list[Written]:

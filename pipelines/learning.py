@@ -20,6 +20,7 @@ from reconcile.model import BASES
 from reconcile.normalise import pieces
 
 UNHEEDED: Final = "the write was accepted, and the old value is still there"
+CARRYING: Final = {"payment": "a payment with its Reference", "credit": "a credit note with its number"}
 OTHER_SIDE: Final = {"salesforce": "xero", "xero": "salesforce"}
 
 
@@ -54,11 +55,12 @@ class Learner:
     def adopted(self, intent: Intent, body: Body, record_id: str) -> list[Ended]:
         """Give the outcomes of an intent whose values were found to be there.
 
-        An invoice that carries our number and is another one is not ours to take.
+        An invoice that carries our number, or a payment our Reference, and is another one is not ours to take.
         """
-        differs = unlike(intent, body) if intent.entity == "document" and intent.action == "create" else ""
+        differs = unlike(intent, body) if intent.action == "create" else ""
         if differs:
-            why = f"an invoice with its number is there already, and differs: {differs}"
+            what = CARRYING.get(intent.entity, "an invoice with its number")
+            why = f"{what} is there already, and differs: {differs}"
             return [Ended(one, "rejected", message=why) for one in intent.operations]
         return [self.learn_one(one, "adopted", body, record_id) for one in intent.operations]
 
@@ -166,24 +168,42 @@ def _bases_of_invoice(
 
 
 def unlike(intent: Intent, body: Body) -> str:
-    """Say in what an invoice differs from the one that was to be made; empty where it agrees.
+    """Say in what an invoice or payment differs from the one that was to be made; empty where it agrees.
 
-    Held together: contact, currency, subtotal and total, each as far as the plan knew it. Amounts may be
-    told, and so may ids; nothing else of either is.
+    Held together: of an invoice or credit note contact, currency, subtotal and total, each as far as the plan knew
+    it, of a payment its invoice and amount; of all else nothing. Amounts may be told, and so may ids; nothing else is.
     """
-    planned: dict[str, Any] = loads(intent.operations[0].after or "{}")
-    contact = (intent.body.get("Contact") or {}).get("ContactID")
-    pairs = {
-        "contact": (contact, (body.get("Contact") or {}).get("ContactID")),
-        "currency": (planned.get("currency"), body.get("CurrencyCode")),
-        "subtotal": (amount(planned.get("subtotal")), amount(body.get("SubTotal"))),
-        "total": (amount(planned.get("total")), amount(body.get("Total"))),
-    }
+    held = {"document": _of_invoice, "credit": _of_invoice, "payment": _of_payment}.get(intent.entity)
+    pairs = held(intent, body) if held else {}
     return ", ".join(
         f"{name} {_shown(found)} instead of {_shown(wanted)}"
         for name, (wanted, found) in pairs.items()
         if wanted is not None and _folded(wanted) != _folded(found)
     )
+
+
+Pairs = dict[str, tuple[Any, Any]]
+
+
+def _of_invoice(intent: Intent, body: Body) -> Pairs:
+    planned: dict[str, Any] = loads(intent.operations[0].after or "{}")
+    return {
+        "contact": (_inner(intent.body, "Contact", "ContactID"), _inner(body, "Contact", "ContactID")),
+        "currency": (planned.get("currency"), body.get("CurrencyCode")),
+        "subtotal": (amount(planned.get("subtotal")), amount(body.get("SubTotal"))),
+        "total": (amount(planned.get("total")), amount(body.get("Total"))),
+    }
+
+
+def _of_payment(intent: Intent, body: Body) -> Pairs:
+    return {
+        "invoice": (_inner(intent.body, "Invoice", "InvoiceID"), _inner(body, "Invoice", "InvoiceID")),
+        "amount": (amount(intent.body.get("Amount")), amount(body.get("Amount"))),
+    }
+
+
+def _inner(body: Body, group: str, name: str) -> Any:
+    return (body.get(group) or {}).get(name)
 
 
 def amount(value: Any) -> Decimal | None:

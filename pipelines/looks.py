@@ -224,8 +224,12 @@ class Looks:
         mapped = self._mapping.entities.get(entity)
         if mapped is not None:
             return mapped.side(side).object
-        invoice = self._mapping.invoice
+        invoice, payments = self._mapping.invoice, self._mapping.payments
+        if entity == "payment" and payments is not None:
+            return "Payment" if side == "xero" else payments.salesforce
         assert invoice is not None, f"no entity {entity!r} in the mapping"
+        if entity == "credit" and side == "xero":
+            return "CreditNote"
         return invoice.xero if side == "xero" else invoice.salesforce
 
     # -- answers
@@ -410,7 +414,7 @@ def is_closed(body: Body, side: str) -> bool:
     """Say whether a record takes no writes: deleted, archived, voided, or its person asked to be forgotten."""
     if side == "salesforce":
         return bool(body.get("IsDeleted"))
-    if "InvoiceID" in body:
+    if body.keys() & {"InvoiceID", "CreditNoteID", "PaymentID"}:
         return body.get("Status") in VOIDED
     return body.get("ContactStatus", "ACTIVE") != "ACTIVE"
 
@@ -423,8 +427,9 @@ def modified_at(body: Body, side: str) -> datetime | None:
 def own_id(body: Body, side: str) -> str:
     if side == "salesforce":
         return str(long_id(str(body["Id"])))
-    # An invoice shows its contact inside, never beside, and its items in its lines.
-    name = next((name for name in ("Invoice", "Item") if RESOURCES[name].id_field in body), "Contact")
+    # An invoice shows its contact inside, never beside, and its items in its lines; a payment its invoice.
+    named = ("Payment", "CreditNote", "Invoice", "Item")
+    name = next((name for name in named if RESOURCES[name].id_field in body), "Contact")
     return str(body[RESOURCES[name].id_field]).lower()
 
 

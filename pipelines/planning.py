@@ -9,7 +9,7 @@ import hashlib
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,12 +18,16 @@ import polars as pl
 from pipelines import plans
 from pipelines.context import Context
 from pipelines.journal import PlanRow
+from pipelines.journal_written import made_since
+from pipelines.paying import Payments, pay_invoices
 from pipelines.plans import Planned
 from pipelines.settling import Settling, day_of, report_tables, settle_books
 from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.closing import Closed, close_books, not_closed
 from reconcile.coding import NOBODY, Past
+from reconcile.credits import OBJECT as CREDIT_NOTE
+from reconcile.credits import Credits, credit_numbers
 from reconcile.document_moves import Known, with_fresh_bodies, with_moves
 from reconcile.documents import Documents, canonical_documents
 from reconcile.drift import standing as unit_standing
@@ -44,13 +48,13 @@ from reconcile.plan import (
     Plan,
     beyond_limits,
     build_plan,
-    cost,
     invoice_contacts,
     part_of,
     plan_hash,
     with_dependents,
     without_unneeded,
 )
+from reconcile.price import Terms, calls, minutes, price
 from reconcile.prices import BOOKS, ORGANISATION, in_price_book
 from reconcile.terms import due_by_terms
 
@@ -71,17 +75,20 @@ class Decided:
     raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
     settling: Settling | None = None  # null: the mapping does not ask for it
+    payments: Payments | None = None  # likewise
 
     @property
     def records(self) -> pl.DataFrame:
         more = [self.invoicing.records] if self.invoicing else []
         more += [self.settling.records] if self.settling else []
+        more += [self.payments.records] if self.payments else []
         return pl.concat([*(part.records for part in self.parts), *more])
 
     @property
     def values(self) -> pl.DataFrame:
         more = [self.invoicing.names] if self.invoicing else []
         more += [self.settling.names] if self.settling else []
+        more += [self.payments.names] if self.payments else []
         return pl.concat([*(part.values for part in self.parts), *more])
 
     @property
@@ -125,7 +132,7 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
         ctx.progress("nothing has moved since the last plan")
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
-    decided = _with_settled(ctx, warehouse, decide(ctx, warehouse))
+    decided = _with_payments(ctx, warehouse, _with_settled(ctx, warehouse, decide(ctx, warehouse)))
     decided = _without_failed(ctx, decided, _snapshot(warehouse).errors)
     decided = _only_needed(decided if options.retry_refused else _without_refused(ctx, decided))
     kept, rejects, findings = check(
@@ -246,7 +253,8 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     decided = Decided(plan, tuple(parts), fields, raw, invoicing)
     known = Known(links_known, bases, decisions, invoicing.raw)
-    return _with_invoices(ctx.mapping.invoice, decided, invoicing, known)
+    credits = _credits(ctx, warehouse, ctx.mapping.invoice, invoicing.documents.locked_until)
+    return _with_invoices(ctx.mapping.invoice, decided, invoicing, known, credits)
 
 
 def _past(ctx: Context, mapping: DocumentMapping, parties: pl.DataFrame) -> Past:
@@ -287,7 +295,21 @@ def _invoicing(
     )
 
 
-def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoicing, known: Known) -> Decided:
+def _credits(
+    ctx: Context, warehouse: Warehouse, mapping: DocumentMapping, locked_until: date | None
+) -> Credits:
+    """Give what credit notes are made by, where the mapping lets them be made."""
+    name = f"xero.{CREDIT_NOTE}"
+    snapshot = _snapshot(warehouse)
+    if mapping.credits != "draft" or name in snapshot.errors or name not in snapshot.complete_as_of:
+        return Credits()
+    numbers = credit_numbers(warehouse.raw("xero", CREDIT_NOTE))
+    return Credits(on=day_of(ctx, warehouse), numbers=numbers, locked_until=locked_until)
+
+
+def _with_invoices(
+    mapping: DocumentMapping, decided: Decided, invoicing: Invoicing, known: Known, credits: Credits
+) -> Decided:
     """Plan invoices, of what the plan says of parties."""
     plan = decided.plan
     parts = {part.mapping.entity: part for part in decided.parts}
@@ -300,7 +322,7 @@ def _with_invoices(mapping: DocumentMapping, decided: Decided, invoicing: Invoic
     kept = (parts["party"], parts.get("product"))
     plan = with_documents(plan, *made_from, *kept)
     if mapping.moves:
-        plan = with_moves(plan, *made_from, known, *kept)
+        plan = with_moves(plan, *made_from, known, *kept, credits)
     return replace(
         decided,
         plan=plan,
@@ -320,6 +342,25 @@ def _with_settled(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decid
         plan=replace(plan, operations=pl.concat([plan.operations, found.operations])),
         raw={**decided.raw, **found.raw},
         settling=found,
+    )
+
+
+def _with_payments(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
+    """Plan the payments of money that was taken in Salesforce, of what the plan says of invoices."""
+    found = pay_invoices(ctx, warehouse, _snapshot(warehouse), decided)
+    if found is None:
+        return decided
+    plan = _telling(decided.plan, found.rejects)
+    return replace(
+        decided,
+        plan=replace(
+            plan,
+            operations=pl.concat([plan.operations, found.operations]),
+            adopted_links=pl.concat([plan.adopted_links, found.adopted]),
+            conflicts=pl.concat([plan.conflicts, found.asked]),
+        ),
+        raw={**decided.raw, **found.raw},
+        payments=found,
     )
 
 
@@ -409,6 +450,8 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
     if "product" in failed:
         items = ctx.mapping.invoice is not None and ctx.mapping.invoice.items == "on_demand"
         failed += [*({"price"} & ctx.mapping.entities.keys()), *(["document"] if items else [])]
+    failed += ["credit"] if "document" in failed else []
+    failed += ["payment"] if ctx.mapping.payments is not None and "document" in failed else []
     failed = list(dict.fromkeys(failed))
     if not failed:
         return decided
@@ -550,7 +593,12 @@ def _open_documents(decided: Decided) -> dict[str, pl.DataFrame]:
 
 
 def _invoices_there(decided: Decided) -> dict[str, pl.DataFrame]:
-    return {} if decided.invoicing is None else {"invoices": decided.invoicing.documents.invoices}
+    """Give what the invoices and payments of the plan are held against."""
+    there = {} if decided.invoicing is None else {"invoices": decided.invoicing.documents.invoices}
+    known = decided.settling.known if decided.settling else None
+    if decided.payments is None or known is None:
+        return there
+    return {**there, "owed": known.invoices, "settlements": known.ledger.settlements}
 
 
 def _invoice_rules(ctx: Context) -> dict[str, Any]:
@@ -611,6 +659,8 @@ def _seal(
     closed = _closed(ctx, decided)
     aged = with_age(pl.concat([decisions.drift, decisions.conflicts]), warehouse.drift_history(), now=made)
     pins = ctx.journal.pins()
+    terms = terms_of(ctx, since=ctx.journal.last_began("apply", before=""))
+    found = price(operations, terms)
     header = {
         "pair": ctx.settings.pair.name,
         "environment": ctx.settings.pair.environment,
@@ -633,7 +683,12 @@ def _seal(
         review=decisions.review,
         rejects=pl.concat([decisions.rejects, set_aside]),
         findings=pl.concat([for_keeping(findings), closed.findings]),
-        cost=cost(operations),
+        cost=calls(found),
+        price={
+            "calls": found,
+            "minutes": round(minutes(found, terms), 2),
+            "day_share": _day_share(ctx, found),
+        },
         header=header,
         complete_as_of=snapshot.complete_as_of,
         beyond_limits=beyond_limits(
@@ -669,6 +724,25 @@ def _seal(
     }
     ctx.journal.save_plan(planned.hash, manifest, state="sealed")
     return replace(planned, file=file)
+
+
+def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
+    """Give what a plan's price depends on besides it. since: when the last push began; null: there was none."""
+    return Terms(
+        guarded=ctx.settings.push.guard == "record",
+        documents_at_once=ctx.settings.push.documents_at_once,
+        history=ctx.settings.audit.history,
+        xero_calls_a_minute=ctx.settings.limits.xero_calls_a_minute,
+        before=made_since(ctx.journal, since) if since else {},
+    )
+
+
+def _day_share(ctx: Context, priced: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """Give, of each side that has told, the share of the calls that are left for today."""
+    left = ctx.clients.day_left()
+    return {
+        side: round(count / max(left[side], 1), 4) for side, count in calls(priced).items() if side in left
+    }
 
 
 def _closed(ctx: Context, decided: Decided) -> Closed:

@@ -72,6 +72,7 @@ class Planned:
         default_factory=dict
     )  # live rows by side.object, of the snapshot it rests on
     errors: Mapping[str, str] = field(default_factory=dict)  # by side.object: why it could not be read
+    price: Mapping[str, Any] = field(default_factory=dict)  # what `cost` is made of (pricing.priced)
     state: str = "sealed"
 
     @property
@@ -141,6 +142,7 @@ def store(planned: Planned, folder: Path) -> Path:
         "created_at": planned.created_at.isoformat(),
         "expires_at": planned.expires_at.isoformat(),
         "cost": dict(planned.cost),
+        "price": dict(planned.price),
         "header": dict(planned.header),
         "complete_as_of": {name: at.isoformat() for name, at in planned.complete_as_of.items()},
         "beyond_limits": planned.beyond_limits,
@@ -206,6 +208,7 @@ def load(folder: Path, plan_hash: str, *, seal: str | None = None) -> Planned:
         differences=frames["differences"],
         seen=frames["seen"],
         cost=manifest["cost"],
+        price=manifest.get("price", {}),
         header=manifest["header"],
         complete_as_of={name: datetime.fromisoformat(at) for name, at in manifest["complete_as_of"].items()},
         beyond_limits=manifest["beyond_limits"],

@@ -174,9 +174,12 @@ REFERENCE_LISTS: Final = frozenset(("xero", name) for name in REFERENCES)
 def _targets(
     needed: Mapping[str, Mapping[str, frozenset[str]]] | None,
 ) -> tuple[tuple[str, str], ...]:
+    wanted = needed or {}
     more = (*FOR_PRODUCTS, *FOR_DOCUMENTS)
-    named = [(side, name) for side, name in more if name in (needed or {}).get(side, {})]
-    return (*TARGETS, *named)
+    named = [(side, name) for side, name in more if name in wanted.get(side, {})]
+    # An object of the org's own, of which only the mapping knows.
+    own = [("salesforce", name) for name in sorted(wanted.get("salesforce", {}))]
+    return (*TARGETS, *(one for one in own if one not in (*TARGETS, *named)), *named)
 
 
 def _is_kept(object_name: str, needed: Mapping[str, Mapping[str, frozenset[str]]] | None) -> bool:

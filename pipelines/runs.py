@@ -11,7 +11,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ from pipelines.clients import identify
 from pipelines.context import Context as Context
 from pipelines.context import open_context as open_context
 from pipelines.planning import PlanOptions as PlanOptions
-from pipelines.planning import last_plan, make_plan, stored
+from pipelines.planning import last_plan, make_plan, stored, terms_of
 from pipelines.plans import Planned
 from pipelines.settling import SWEPT, new_disagreement
 from reconcile import model
@@ -39,6 +39,7 @@ from reconcile.errors import (
     UnknownPlan,
 )
 from reconcile.mapped import SHOWN_ENTITIES
+from reconcile.price import calls, price
 
 if TYPE_CHECKING:
     from pipelines.journal import Lease
@@ -226,6 +227,9 @@ class Applied:
     outcomes: pl.DataFrame  # OUTCOME_ROWS
     calls: Mapping[str, int]
     audited: Audited
+    priced: Mapping[str, int] = field(
+        default_factory=dict
+    )  # what these operations were said to cost, in calls
 
     def counts(self) -> dict[str, int]:
         return {
@@ -336,10 +340,14 @@ def _apply(
     who = {"by": getpass.getuser(), "approved": "by hash or hand" if approved else "within the limits"}
     with ctx.run("apply", plan=planned.hash, **who) as told:
         certified["run_id"] = told["run_id"]
+        before = ctx.clients.calls()
         ctx.journal.check_pins(identify(ctx.clients))
         if approved:
             ctx.journal.set_plan_state(planned.hash, "approved")
             ctx.journal.note("approved", {"plan": planned.hash, "by": getpass.getuser()})
+        to_do = _to_do(ctx, planned, phases)
+        since = run_before(ctx.journal, told["run_id"])
+        priced = calls(price(to_do, terms_of(ctx, since=since)))
         outcomes = push(
             planned.operations,
             journal=ctx.journal,
@@ -362,16 +370,23 @@ def _apply(
         )
         if operations_left(ctx, planned):
             ctx.journal.set_plan_state(planned.hash, "applied_in_part")
-        audited = _audit(ctx, lease, since=run_before(ctx.journal, told["run_id"]))
-        applied = Applied(planned.hash, outcomes, ctx.clients.calls(), audited)
+        audited = _audit(ctx, lease, since=since)
+        used = {side: count - before[side] for side, count in ctx.clients.calls().items()}
+        applied = Applied(planned.hash, outcomes, used, audited, priced)
         told["counts"] = {**applied.counts(), **audited.counts()}
         return applied
 
 
 def operations_left(ctx: Context, planned: Planned) -> int:
     """How many operations of the plan, of all phases, are not done."""
+    return _to_do(ctx, planned, ()).height
+
+
+def _to_do(ctx: Context, planned: Planned, phases: Sequence[str]) -> pl.DataFrame:
+    """Give the OPERATIONS of these phases that are not done; none named: of all."""
     done = ctx.journal.outcomes(planned.hash).filter(pl.col("outcome").is_in(["confirmed", "adopted"]))
-    return planned.operations.join(done, on="operation_id", how="anti").height
+    left = planned.operations.join(done, on="operation_id", how="anti")
+    return left.filter(pl.col("phase").cast(pl.String).is_in(list(phases))) if phases else left
 
 
 def _may_apply(ctx: Context, planned: Planned, *, approved: bool) -> None:

@@ -73,9 +73,9 @@ def settle_books(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decided
     mapping, on = ctx.mapping.settling, day_of(ctx, warehouse)
     if mapping is None:
         return None
-    unread = _unread(snapshot, "xero", LEDGER)
-    if unread or on is None:
-        named = "; ".join(unread or ["xero.Invoice"])
+    missing = unread(snapshot, "xero", LEDGER)
+    if missing or on is None:
+        named = "; ".join(missing or ["xero.Invoice"])
         reason = f"{mapping.at}: nothing is planned for payments: {named} could not be read"
         return Settling(None, _told(reason))
     raw = {f"xero.{name}": warehouse.raw("xero", name) for name in ("Invoice", *SETTLING)}
@@ -84,7 +84,7 @@ def settle_books(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decided
     return made if mapping.settled == "read" else _shown(ctx, warehouse, snapshot, decided, mapping, made)
 
 
-def _unread(snapshot: Snapshot, side: str, names: tuple[str, ...]) -> dict[str, str]:
+def unread(snapshot: Snapshot, side: str, names: tuple[str, ...]) -> dict[str, str]:
     """Give, of these objects, those whose snapshot is not of this pull, and why."""
     return {
         f"{side}.{name}": snapshot.errors.get(f"{side}.{name}", "it was not read yet")
@@ -109,8 +109,8 @@ def _shown(
     assert made.known is not None, "what is shown was counted"
     links = _standing(decided, ctx.journal.links())
     wanted = desired(made.known, links, mapping.salesforce)
-    unread = _unread(snapshot, "salesforce", tuple(wanted))
-    short = {name.partition(".")[2]: why for name, why in unread.items()}
+    missing = unread(snapshot, "salesforce", tuple(wanted))
+    short = {name.partition(".")[2]: why for name, why in missing.items()}
     kept, rejects = within(wanted, warehouse.fields(), short, at=mapping.at)
     raw = {name: warehouse.raw("salesforce", name) for name in kept}
     owned = owners(made.known.invoices, links)

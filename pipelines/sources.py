@@ -1,4 +1,4 @@
-"""Looks once more at what a document is made from, just before it is made, changed or withdrawn.
+"""Looks once more at what a document or payment is made from, just before it is made, changed or withdrawn.
 
 A plan lives for a day. An opportunity that was lost, deleted or priced anew since it was made gives another
 document, or none: only the next plan can say which.
@@ -21,6 +21,9 @@ from reconcile.mapping import Mapping as RecordMapping
 
 SIDE: Final = "salesforce"
 DOCUMENT: Final = "document"
+CREDIT: Final = "credit"
+PAYMENT: Final = "payment"
+MADE_OF_LINES: Final = (DOCUMENT, CREDIT)
 STAMPS: Final = frozenset({"attributes", "SystemModstamp", "LastModifiedById", "LastModifiedDate"})
 GONE: Final = "what it is made from is not there any more"
 CHANGED: Final = "what it is made from changed since the plan"
@@ -29,7 +32,7 @@ Body = Mapping[str, Any]
 
 
 class Sources:
-    """What the plan saw of the records that its new documents are made from."""
+    """What the plan saw of the records that its new documents and payments are made from."""
 
     def __init__(
         self,
@@ -40,47 +43,54 @@ class Sources:
     ) -> None:
         """Take SEEN of a plan; null where it has none, as when an earlier run's intents are settled."""
         self._seen_at, invoice = seen_at, mapping.invoice
-        self._object, self._lines = (invoice.salesforce, invoice.lines) if invoice else ("", "")
-        self._parent = invoice.source.parent if invoice else ""
+        self._lines, self._parent = (invoice.lines, invoice.source.parent) if invoice else ("", "")
+        self._objects = {DOCUMENT: invoice.salesforce} if invoice else {}
+        self._objects |= {CREDIT: invoice.salesforce} if invoice else {}
+        self._objects |= {PAYMENT: mapping.payments.salesforce} if mapping.payments else {}
         self._bodies: dict[str, Body] = {}
         if seen is not None:
-            mine = seen.filter(pl.col("object") == self._object).select("record_id", "body")
+            mine = seen.filter(pl.col("object").is_in(list(self._objects.values()))).select(
+                "record_id", "body"
+            )
             self._bodies = {which: loads(body) for which, body in mine.iter_rows()}
         # What the plan itself writes there (a number, the link back) is no change.
-        self._written = {
-            name
-            for one in operations
-            if one.object == self._object
-            for name in json.loads(one.native_after or "{}")
-        }
+        self._written: dict[str, set[str]] = {}
+        for one in operations:
+            if one.object in self._objects.values():
+                self._written.setdefault(one.object, set()).update(json.loads(one.native_after or "{}"))
 
     def stale(self, intents: Sequence[Intent], looks: Looks) -> dict[str, str]:
-        """Give intent_id -> why, of the documents whose source is not as the plan saw it. Raises as Looks."""
-        sources = {
-            one.intent_id: str(one.operations[0].source_id)
+        """Give intent_id -> why, of documents and payments whose source is not as the plan saw it. Raises as Looks."""
+        known = [
+            one
             for one in intents
-            if one.entity == DOCUMENT and (one.action == "create" or _moves(one))
-        }
-        known = {which: source for which, source in sources.items() if source in self._bodies}
-        if not known:
-            return {}
-        looks.fetch_ids(SIDE, self._object, list(known.values()))
-        looks.refresh(SIDE, self._lines)
-        moved = self._of_moved_lines(looks)
+            if (one.entity in self._objects and (one.action == "create" or _moves(one)))
+            and _source(one) in self._bodies
+        ]
+        moved: set[str] = set()
+        for entity, object_name in self._objects.items():
+            mine = [_source(one) for one in known if one.entity == entity]
+            if mine:
+                looks.fetch_ids(SIDE, object_name, mine)
+            if mine and entity in MADE_OF_LINES:
+                looks.refresh(SIDE, self._lines)
+                moved = self._of_moved_lines(looks)
         # Of what was lost or deleted an invoice is withdrawn, also if it was deleted only since.
         gone = {one.intent_id for one in intents if one.operations[0].unit == WITHDRAWN}
         return {
-            which: why
-            for which, source in known.items()
-            if (why := self._why(source, looks, moved)) is not None and (why, which in gone) != (GONE, True)
+            one.intent_id: why
+            for one in known
+            if (why := self._why(one, looks, moved if one.entity in MADE_OF_LINES else set())) is not None
+            and (why, one.intent_id in gone) != (GONE, True)
         }
 
-    def _why(self, source: str, looks: Looks, moved: set[str]) -> str | None:
-        now = looks.record(SIDE, self._object, source)
+    def _why(self, intent: Intent, looks: Looks, moved: set[str]) -> str | None:
+        object_name, source = self._objects[intent.entity], _source(intent)
+        now = looks.record(SIDE, object_name, source)
         if now is None or now.get("IsDeleted"):
             return GONE
         then = self._bodies[source]
-        names = (then.keys() & now.keys()) - STAMPS - self._written
+        names = (then.keys() & now.keys()) - STAMPS - self._written.get(object_name, set())
         same = all(then[name] == now[name] for name in names)  # numbers of both are exact
         return None if same and source not in moved else CHANGED
 
@@ -93,6 +103,10 @@ class Sources:
             and self._seen_at is not None
             and at > self._seen_at
         }
+
+
+def _source(intent: Intent) -> str:
+    return str(intent.operations[0].source_id)
 
 
 def _moves(intent: Intent) -> bool:

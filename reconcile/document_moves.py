@@ -15,6 +15,7 @@ import polars as pl
 from reconcile import names
 from reconcile.agreed import LINES, UNIT, WITHDRAWN, invoice_piece, invoice_texts
 from reconcile.bodies import dumps, loads
+from reconcile.credits import Credits, credit_number, credit_operations
 from reconcile.documents import Documents
 from reconcile.invoices import (
     ENTITY,
@@ -109,16 +110,21 @@ def with_moves(
     known: Known,
     party: Part,
     product: Part | None = None,
+    credits: Credits | None = None,
 ) -> Plan:
     """Add to a plan what becomes of the invoices whose sources changed, and what made ones start from.
 
     Takes the plan with its documents, and what they were planned from. Order kept; new operations come last in
-    their phase. Raises nothing: what can't be done is in rejects, what is asked in drift and conflicts.
+    their phase. credits: null: no credit note is made. Raises nothing: what can't be done is in rejects, what is
+    asked in drift and conflicts.
     """
     of = _Sources(plan, documents, mapping, known, party, product)
     linked = of.books(_linked(found, known.links))
-    decided = _decided(linked, of, known)
+    decided = _decided(linked, of, known, credits or Credits())
     made = _operations(decided, linked, of)
+    noted, unnoted = credit_operations(
+        decided.filter("acts", pl.col("call") == "credit"), linked, of.bodies, mapping, credits or Credits()
+    )
     remade = _remade(decided, made, of)
     again = {row["record_id"] for row in remade if row["system"] == "salesforce"}
     shown = [row for row in _shown(made, found, mapping) if row["record_id"] not in again]
@@ -126,7 +132,7 @@ def with_moves(
     operations = plan.operations.filter(
         ~(_of_documents("salesforce", "update") & pl.col("record_id").is_in(list(rewritten))).fill_null(False)
     )
-    operations = pl.concat([operations, _frame([*made, *remade, *shown], OPERATIONS)])
+    operations = pl.concat([operations, _frame([*made, *remade, *noted, *shown], OPERATIONS)])
     return replace(
         plan,
         operations=_with_sources(operations, of).sort(
@@ -136,7 +142,7 @@ def with_moves(
         moves=pl.concat([plan.moves, _as_found(plan.operations, of)]),
         drift=pl.concat([plan.drift, _standing(decided).filter(pl.col("why") != "conflict")]),
         conflicts=pl.concat([plan.conflicts, _standing(decided).filter(pl.col("why") == "conflict")]),
-        rejects=pl.concat([plan.rejects, _told(decided)]),
+        rejects=pl.concat([plan.rejects, _told(decided), _unnoted(unnoted)]),
     )
 
 
@@ -332,10 +338,11 @@ def _revision(number: str | None, mapping: DocumentMapping) -> int:
 # --- What was decided --------------------------------------------------------------------------------------
 
 
-def _decided(linked: Linked, of: _Sources, known: Known) -> pl.DataFrame:
-    """Give MOVES with source and invoice (what both say), said (a person's decision) and acts.
+def _decided(linked: Linked, of: _Sources, known: Known, credits: Credits) -> pl.DataFrame:
+    """Give MOVES with source and invoice (what both say), said (a person's decision), acts and credit_number.
 
-    A decision holds while both sides still say what they said then.
+    A decision holds while both sides still say what they said then. A difference whose credit note is there is let
+    stand: what becomes of the note is decided in Xero.
     """
     moves = decide_moves(linked, withdraw=of.mapping.withdraw, locked_until=of.locked_until)
     values = agreed_values(linked)
@@ -354,15 +361,24 @@ def _decided(linked: Linked, of: _Sources, known: Known) -> pl.DataFrame:
         said, on=["document_id", "invoice_id"], how="left", validate="1:m", maintain_order="left"
     )
     marks = [difference_fingerprint(*pair) for pair in near.select("source", "invoice").iter_rows()]
-    near = near.with_columns(said=pl.when(pl.Series(marks, dtype=pl.String) == pl.col("mark")).then("said"))
+    near = near.with_columns(fingerprint=pl.Series(marks, dtype=pl.String)).with_columns(
+        said=pl.when(pl.col("fingerprint") == pl.col("mark")).then("said"),
+        credit_number=credit_number(
+            pl.lit(of.mapping.number.prefix), pl.col("document_id"), pl.col("fingerprint")
+        ),
+    )
     last = near.sort(pl.col("said").is_null(), maintain_order=True).unique(
         "document_id", keep="first", maintain_order=True
     )
     free = pl.col("needs") == "nothing"
     allowed = (pl.col("needs") == "approval") & (pl.col("said") == "salesforce_wins").fill_null(False)
-    acts = _makeable(of.mapping) & (free | allowed)
-    left = (pl.col("move") != "keep") & pl.col("said").is_in(LEFT_ALONE).fill_null(False)
-    with_marks = last.drop("mark").with_columns(makeable=_makeable(of.mapping), acts=acts, left=left)
+    noted = pl.col("credit_number").str.to_lowercase().is_in(list(credits.numbers))
+    noted = (pl.col("call") == "credit") & allowed & noted.fill_null(False)
+    acts = _makeable(of.mapping) & (free | allowed) & ~noted
+    left = ((pl.col("move") != "keep") & pl.col("said").is_in(LEFT_ALONE).fill_null(False)) | noted
+    with_marks = last.drop("mark", "fingerprint").with_columns(
+        makeable=_makeable(of.mapping), acts=acts, left=left
+    )
     return with_marks.sort("document_id")
 
 
@@ -376,7 +392,8 @@ def _makeable(mapping: DocumentMapping) -> pl.Expr:
     """
     credited = pl.col("rule").str.starts_with("credited x ")  # it is paid, and stays as it is
     remade = (pl.col("call") == "remake") & pl.lit(mapping.number.kind == "derived") & ~credited
-    return pl.col("call").is_in(list(MADE)) | remade
+    noted = (pl.col("call") == "credit") & pl.lit(mapping.credits == "draft")
+    return pl.col("call").is_in(list(MADE)) | remade | noted
 
 
 # --- Operations --------------------------------------------------------------------------------------------
@@ -388,7 +405,7 @@ def _operations(decided: pl.DataFrame, linked: Linked, of: _Sources) -> list[Row
         pl.lit("void")
     )
     acting = decided.filter("acts").with_columns(call=pl.coalesce(voided, pl.col("call").cast(pl.String)))
-    acting = acting.filter(pl.col("call") != "remake")
+    acting = acting.filter(~pl.col("call").is_in(["remake", "credit"]))
     if acting.is_empty():
         return []
     sent = call_bodies(linked, acting)
@@ -603,6 +620,23 @@ def _told(decided: pl.DataFrame) -> pl.DataFrame:
     return conform(told, REJECTS)
 
 
+def _unnoted(why: Mapping[str, str]) -> pl.DataFrame:
+    """Give REJECTS of credit notes that a person said yes to, and that we can't make."""
+    rows = [
+        {
+            "stage": "plan",
+            "entity": ENTITY,
+            "side": "salesforce",
+            "record_id": document_id,
+            "unit": "record",
+            "reason": f"no credit note can be made by us: {reason}. Make it in Xero, then leave both as they are by "
+            f"`reconcile resolve {document_id} {UNIT} --take neither`",
+        }
+        for document_id, reason in why.items()
+    ]
+    return _frame(rows, REJECTS)
+
+
 def _next_step() -> pl.Expr:
     resolve = pl.format("`reconcile resolve {} " + UNIT + " --take", "document_id")
     stand = pl.format("leave both as they are by {} neither`", resolve)
@@ -611,6 +645,12 @@ def _next_step() -> pl.Expr:
         .then(pl.lit(""))
         .when(pl.col("needs") == "mending")
         .then(pl.format("; or {}", stand))
+        .when(pl.col("makeable") & (pl.col("call") == "credit"))
+        .then(
+            pl.format(
+                ". It would be {}, a draft. Say yes by {} salesforce`, or {}", _credit(), resolve, stand
+            )
+        )
         .when("makeable")
         .then(pl.format(". Say yes by {} salesforce`, or {}", resolve, stand))
         .when(pl.col("call") == "credit")

@@ -67,7 +67,7 @@ class Documents:
     """All that invoices are decided from.
 
     headers DOCUMENTS; lines DOCUMENT_LINES; invoices INVOICES; rejects REJECTS: rows that can't be read.
-    locked_until: the last day that Xero has locked; null: none.
+    locked_until: the last day that Xero has locked; null: none. zone (IANA) and base_currency: the organisation's.
     """
 
     headers: pl.DataFrame
@@ -75,6 +75,8 @@ class Documents:
     invoices: pl.DataFrame
     rejects: pl.DataFrame
     locked_until: date | None = None
+    zone: str | None = None
+    base_currency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def canonical_documents(
         invoices=conform(invoices, INVOICES).sort("record_id"),
         rejects=pl.concat([*rejects, bad_invoices]),
         locked_until=books.locked_until,
+        zone=books.zone,
+        base_currency=books.base_currency,
     )
 
 
@@ -281,7 +285,7 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
         ruled |= coded - {*BOOLEANS}
     table = _table(raw, {*read, "CurrencyIsoCode"}, "Id", tuple(sorted({source.amount, *ruled})))
     sound = _sound(table).with_columns(row=pl.int_range(pl.len()))
-    date = _days(sound[mapping.date], books.zone)
+    date = organisation_days(sound[mapping.date], books.zone)
     statuses = [
         pl.when(rule.expression.fill_null(False)).then(pl.lit(then)) if rule else pl.lit(then)
         for rule, then in mapping.status
@@ -326,7 +330,7 @@ def _filled(text: pl.Expr) -> pl.Expr:
     return pl.when(names.folded(text).is_not_null()).then(text)
 
 
-def _days(texts: pl.Series, zone: str | None) -> pl.Series:
+def organisation_days(texts: pl.Series, zone: str | None) -> pl.Series:
     """Read days; a time becomes the day that it is in the organisation's zone, null where that is unknown."""
     text = pl.col("text")
     day = text.str.to_date("%Y-%m-%d", strict=False)

@@ -407,6 +407,30 @@ class Currencies:
 
 
 @dataclass(frozen=True)
+class PaymentMapping:
+    """Which records of Salesforce say that money was taken for an invoice, and how Xero records it."""
+
+    salesforce: str  # the object; where it is the invoiced one, a record is its own source
+    source: str | None  # the field that names what was invoiced; null: the record itself
+    amount: str
+    date: str
+    currency: str | None  # the field of the currency; null: it is the invoice's
+    scope: Rule | None
+    cut_over: date  # what was taken before it stays the past
+    account: str  # of Xero, by its code or its name
+    prefix: str  # of the Reference, before the record's id
+    link: MappingOf[str, str]  # what is shown of it (id, status) -> the field that shows it
+    at: str
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What is read of a record."""
+        named = {self.source, self.amount, self.date, self.currency, *self.link.values()} - {None}
+        ruled = self.scope.columns if self.scope else frozenset[str]()
+        return frozenset({*IN_SALESFORCE, "Name", *filter(None, named), *ruled})
+
+
+@dataclass(frozen=True)
 class DocumentMapping:
     """How a won opportunity becomes an invoice."""
 
@@ -433,10 +457,12 @@ class DocumentMapping:
     locked: str = "stop"  # what is dated into a locked period: stop, or move to the first open day
     changes: str = "report"  # what becomes of an invoice whose source changed: report (told), move
     withdraw: str = "ask"  # the draft of a lost or deleted source: ask, void (deleted without asking)
+    credits: str = "told"  # draft: what an approved invoice claims too much is made a credit note, on a yes
     settled: str = "off"  # read: what settles invoices is read; shown: Salesforce shows it, too
     at: str = ""
     codes: LineCodes | None = None  # null: every line has the account and tax above
     currencies: Currencies | None = None  # null: Xero's rate, and Xero refuses a currency that it lacks
+    payments: PaymentMapping | None = None  # null: no payment is recorded in Xero
 
     @property
     def source(self) -> SourceObject:
@@ -520,6 +546,11 @@ class Mapping:
         """How invoices are made, where what settles them is read; null where it is not."""
         return self.invoice if self.invoice is not None and self.invoice.settled != "off" else None
 
+    @property
+    def payments(self) -> PaymentMapping | None:
+        """How money that was taken in Salesforce is recorded; null where it is not."""
+        return self.invoice.payments if self.invoice is not None else None
+
     def pulled(self, side: str) -> dict[str, frozenset[str]]:
         """Object -> every field that a pull brings: those of `fields`, and what settles invoices."""
         wanted = self.fields(side)
@@ -535,6 +566,9 @@ class Mapping:
             wanted[name] = wanted.get(name, frozenset()) | entity.fields(side)
         for name, fields in (PRICED_BY[side] if "price" in self.entities else {}).items():
             wanted[name] = wanted.get(name, frozenset()) | fields
+        if self.payments is not None and side == "salesforce":
+            name = self.payments.salesforce
+            wanted[name] = wanted.get(name, frozenset()) | self.payments.fields
         for name, fields in (self.invoice.fields(side) if self.invoice else {}).items():
             wanted[name] = wanted.get(name, frozenset()) | fields
         return wanted

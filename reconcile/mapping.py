@@ -36,6 +36,7 @@ from reconcile.mapped import (
 )
 from reconcile.mapping_codes import plain_codes, plain_currencies
 from reconcile.mapping_documents import read_documents
+from reconcile.mapping_payments import plain_payments
 from reconcile.marked import Marked, describe, read_yaml
 from reconcile.model import FLOWS, MERGED, SIDES
 from reconcile.schemas import check_mapping
@@ -542,7 +543,7 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
         **{
             name: value
             for name, value in asdict(document).items()
-            if name not in ("at", "codes", "currencies")
+            if name not in ("at", "codes", "currencies", "payments", "credits")
         },
         "cut_over": str(document.cut_over),
         "scope": document.scope and document.scope.sql,
@@ -550,6 +551,8 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
         # Where they say nothing a mapping means what it did before there were any.
         **({"codes": plain_codes(document.codes)} if document.codes else {}),
         **({"currencies": plain_currencies(document.currencies)} if document.currencies else {}),
+        **({"payments": plain_payments(document.payments)} if document.payments else {}),
+        **({"credits": document.credits} if document.credits != "told" else {}),
     }
 
 

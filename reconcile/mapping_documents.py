@@ -11,13 +11,14 @@ from reconcile import reading
 from reconcile.errors import WrongMapping
 from reconcile.mapped import SOURCE_OBJECTS, DocumentLink, DocumentMapping, Numbering, Rule, Track, is_field
 from reconcile.mapping_codes import CODES_KEYS, read_currencies, read_line_codes
+from reconcile.mapping_payments import read_payments
 from reconcile.marked import Marked
 
 DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "currency", "link", "branding", "tracking", "locked", "changes", "withdraw",
-    "settled",
+    "credits", "settled", "payments",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
@@ -35,6 +36,7 @@ ITEMS: Final = ("known", "on_demand", "never")
 MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
 CHANGES: Final = ("report", "move")
 WITHDRAW: Final = ("ask", "void")
+CREDITS: Final = ("told", "draft")
 LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
 
 
@@ -87,6 +89,7 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         locked=reading.choice(keys.get("locked"), f"{path}.locked", LOCKED, "stop"),
         changes=reading.choice(keys.get("changes"), f"{path}.changes", CHANGES, "report"),
         withdraw=reading.choice(keys.get("withdraw"), f"{path}.withdraw", WITHDRAW, "ask"),
+        credits=reading.choice(keys.get("credits"), f"{path}.credits", CREDITS, "told"),
         settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
         at=f"{tree.key_at or tree.at}: {path}",
         codes=read_line_codes(
@@ -96,6 +99,12 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
             lines=_object(header, "lines", keys["salesforce"], f"{path}.salesforce"),
         ),
         currencies=read_currencies(keys.get("currency"), f"{path}.currency"),
+        payments=read_payments(
+            keys.get("payments"),
+            f"{path}.payments",
+            invoiced=source,
+            settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
+        ),
     )
     _check(document, keys, path)
     return document
@@ -254,6 +263,12 @@ def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -
             at=reading.place(keys["withdraw"], f"{path}.withdraw"),
             found="`withdraw` without `changes: move`",
             expected="`changes: move` beside it, or no `withdraw`: what changed is only told",
+        )
+    if document.credits == "draft" and (not document.moves or document.settled == "off"):
+        raise WrongMapping(
+            at=reading.place(keys["credits"], f"{path}.credits"),
+            found="`credits: draft` without `changes: move` and `settled: read`",
+            expected="both beside it: which credit notes are there has to be known first",
         )
     taxed = tuple(rule for rule in document.codes.rules if rule.tax) if document.codes else ()
     if taxed and document.line_amounts == "no_tax":

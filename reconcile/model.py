@@ -11,7 +11,9 @@ from typing import Final
 import polars as pl
 
 SIDES: Final = ("salesforce", "xero")
-ENTITIES: Final = ("party", "person", "product", "price", "document", "shown_invoice", "shown_payment")
+ENTITIES: Final = (
+    "party", "person", "product", "price", "document", "credit", "payment", "shown_invoice", "shown_payment",
+)  # fmt: skip
 MERGED: Final = (
     "party",
     "person",
@@ -285,6 +287,20 @@ SETTLEMENTS: Final[Schema] = {
     "reference": pl.String,
     "currency_rate": pl.Decimal(38, 16),  # units of `currency` for one of the organisation's own
     "modified_at": UTC,  # of the payment, or of the credit that holds the allocation
+}
+
+# One row a record of Salesforce that says that money was taken for an invoice.
+TAKEN: Final[Schema] = {
+    "record_id": pl.String,
+    "name": pl.String,
+    "source_id": pl.String,  # what was invoiced; null: it names nothing
+    "amount": pl.Decimal(38, 16),
+    "currency": pl.String,  # null: that of the invoice
+    "date": pl.Date,
+    "gone": pl.Boolean,  # deleted
+    "counts": pl.Boolean,  # in scope, and not deleted
+    "shown_id": pl.String,  # the fields that show its payment, as they are now; null = blank
+    "shown_status": pl.String,
 }
 
 # One row a credit note, overpayment or prepayment.

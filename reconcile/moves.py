@@ -374,11 +374,11 @@ def _by_share(ours: pl.DataFrame, theirs: pl.DataFrame) -> pl.DataFrame:
 STEPS: Final = {"place": _by_place, "content": _by_content, "text": _by_text, "share": _by_share}
 
 
-def _paired(linked: Linked) -> pl.DataFrame:
+def paired(linked: Linked) -> pl.DataFrame:
     """Give the pairs with what both lines say; found_* of the invoice's line, unlike: they say another thing."""
     key = ["document_id", "line_item_id"]
     theirs = _their_lines(linked).select(*key, pl.exclude(key).name.prefix("found_"))
-    paired = (
+    both = (
         pair_lines(linked)
         .join(
             _our_lines(linked),
@@ -396,7 +396,7 @@ def _paired(linked: Linked) -> pl.DataFrame:
         pl.col("found_discount_amount").fill_null(Decimal(0)) != 0,
         _said("item"),
     )
-    return paired.with_columns(unlike=unlike)
+    return both.with_columns(unlike=unlike)
 
 
 def _said(name: str) -> pl.Expr:
@@ -414,7 +414,7 @@ def agreed_values(linked: Linked) -> pl.DataFrame:
     where `decide_moves` keeps all of what is in scope. Each side is later compared with its own, so that a text
     which Xero cut or folded is no change. Account and tax are not in it: they are the ledger's.
     """
-    return _compared(linked, locked_until=None).select("document_id", source="source", invoice="invoice")
+    return compared(linked, locked_until=None).select("document_id", source="source", invoice="invoice")
 
 
 def invoice_values(invoices: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
@@ -466,7 +466,7 @@ def _values(stands: pl.Expr, prefix: str = "") -> pl.Expr:
 SAID: Final = ("contact", "currency", "date", "due", "line_amounts", "reference")
 
 
-def _compared(linked: Linked, *, locked_until: date | None) -> pl.DataFrame:
+def compared(linked: Linked, *, locked_until: date | None) -> pl.DataFrame:
     """Give a row a source with found_* of its invoice, both sides' values, its state and its change."""
     return (
         _joined(linked)
@@ -502,15 +502,18 @@ def _joined(linked: Linked) -> pl.DataFrame:
         contact=pl.col("contact_id").str.to_lowercase(),
         reference=names.folded(pl.col("reference")),
     )
-    paired = _paired(linked)
-    lines = paired.group_by("document_id").agg(
-        lines_differ=pl.col("unlike").any(),
-        lines_unsure=(pl.col("rule") == "foreign").any(),
-        # Xero asks for an account from SUBMITTED on; an item may bring one.
-        line_without_account=(
-            pl.col("line_id").is_not_null()
-            & pl.coalesce("found_account", "account", "item", "found_item").is_null()
-        ).any(),
+    lines = (
+        paired(linked)
+        .group_by("document_id")
+        .agg(
+            lines_differ=pl.col("unlike").any(),
+            lines_unsure=(pl.col("rule") == "foreign").any(),
+            # Xero asks for an account from SUBMITTED on; an item may bring one.
+            line_without_account=(
+                pl.col("line_id").is_not_null()
+                & pl.coalesce("found_account", "account", "item", "found_item").is_null()
+            ).any(),
+        )
     )
     joined = sources.join(
         _found(linked.invoices), on="invoice_id", how="left", validate="1:1", maintain_order="left"
@@ -614,7 +617,7 @@ def decide_moves(linked: Linked, *, withdraw: str = "ask", locked_until: date | 
     Raises polars.exceptions.ComputeError where two sources share an invoice: such are not for this table.
     """
     moved = (
-        _compared(linked, locked_until=locked_until)
+        compared(linked, locked_until=locked_until)
         .join(_table(), on=["state", "change"], how="left", validate="m:1", maintain_order="left")
         .with_columns(stopped=_stopped())
         .with_columns(doubts=_doubts(withdraw))
@@ -741,9 +744,9 @@ def call_bodies(linked: Linked, moves: pl.DataFrame) -> dict[str, dict[str, Any]
     To be sent with unitdp=4. What a credit or a remake sends is made elsewhere: it is a document of its own.
     """
     calls = moves.filter(pl.col("call").is_in(["update", "delete", "void"])).select("document_id", "call")
-    headers = _compared(linked, locked_until=None).join(calls, on="document_id", maintain_order="left")
+    headers = compared(linked, locked_until=None).join(calls, on="document_id", maintain_order="left")
     lines: dict[str, list[Row]] = {}
-    for line in _paired(linked).join(calls, on="document_id", how="semi").iter_rows(named=True):
+    for line in paired(linked).join(calls, on="document_id", how="semi").iter_rows(named=True):
         lines.setdefault(line["document_id"], []).append(line)
     return {
         row["document_id"]: _call(row, lines.get(row["document_id"], []))

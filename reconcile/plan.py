@@ -31,7 +31,6 @@ from reconcile.model import (
     empty,
 )
 from reconcile.operations import (
-    PRIMARY,
     Part,
     Row,
     change_operations,
@@ -43,7 +42,6 @@ from reconcile.operations import (
     without_email_in_other_hands,
 )
 
-RECORDS_A_REQUEST: Final = {"salesforce": 200, "xero": 50}
 SHARE_FROM: Final = 20  # records: of fewer a share says nothing
 
 
@@ -219,21 +217,7 @@ def without_unneeded(operations: pl.DataFrame, on_demand: frozenset[str]) -> pl.
     return operations.filter(~pl.col("operation_id").is_in(list(out)))
 
 
-# --- What it costs, and how much it is ----------------------------------------------------------------
-
-
-def cost(operations: pl.DataFrame) -> dict[str, int]:
-    """Give the calls that a push makes, by side: looks, batches, and in Salesforce a reading back of each."""
-    calls = dict.fromkeys(SIDES, 0)
-    whole = pl.coalesce("record_id", "operation_id").str.strip_suffix(PRIMARY)
-    batches = operations.with_columns(creates=pl.col("action") == "create").group_by(
-        "system", "object", "phase", "creates"
-    )
-    for system, _, _, _, records in batches.agg(whole.n_unique()).iter_rows():
-        requests = -(-records // RECORDS_A_REQUEST[system])
-        calls[system] += requests * (2 if system == "salesforce" else 1)
-    looks = operations.select("system", "object").unique()["system"].to_list()
-    return {side: calls[side] + looks.count(side) for side in SIDES}
+# --- How much it is -----------------------------------------------------------------------------------
 
 
 def plan_hash(operations: pl.DataFrame, header: Mapping[str, Any]) -> str:
@@ -256,7 +240,7 @@ def beyond_limits(
 
     The share is of the records of one entity and side. Ids, new records and blanks that are filled don't count:
     first contact touches nearly everything, and each of its phases is looked at by itself. max_amount: currency
-    -> the most that the invoices of one plan may add up to.
+    -> the most that the invoices of one plan may add up to, and likewise its payments.
     """
     reasons: list[str] = []
     if operations.height > max_operations:
@@ -278,20 +262,35 @@ def beyond_limits(
 
 
 def _beyond_amounts(operations: pl.DataFrame, most: Mapping[str, Decimal]) -> list[str]:
+    made = {
+        "invoices": amounts_made(operations),
+        "credit notes": _amounts(operations, "credit", ("total", "subtotal")),
+        "payments": amounts_paid(operations),
+    }
     return [
-        f"invoices of {amount:,.2f} {currency} in all, more than the limit of {most[currency]:,.2f}"
-        for currency, amount in amounts_made(operations).items()
+        f"{what} of {amount:,.2f} {currency} in all, more than the limit of {most[currency]:,.2f}"
+        for what, amounts in made.items()
+        for currency, amount in amounts.items()
         if currency in most and amount > most[currency]
     ]
 
 
 def amounts_made(operations: pl.DataFrame) -> dict[str, Decimal]:
     """Give, by currency, what the invoices of a plan add up to; without tax where Xero adds that by itself."""
-    made = operations.filter(pl.col("entity") == "document", pl.col("action") == "create")
+    return _amounts(operations, "document", ("total", "subtotal"))
+
+
+def amounts_paid(operations: pl.DataFrame) -> dict[str, Decimal]:
+    """Give, by currency, what the payments of a plan add up to."""
+    return _amounts(operations, "payment", ("amount",))
+
+
+def _amounts(operations: pl.DataFrame, entity: str, names: Sequence[str]) -> dict[str, Decimal]:
+    made = operations.filter(pl.col("entity") == entity, pl.col("action") == "create")
     found: dict[str, Decimal] = {}
     for text in made["after"]:
         told = json.loads(text)
-        amount = told["total"] if told["total"] is not None else told["subtotal"]
+        amount = next(told[name] for name in names if told[name] is not None)
         found[told["currency"]] = found.get(told["currency"], Decimal(0)) + Decimal(amount)
     return dict(sorted(found.items()))
 
@@ -307,9 +306,9 @@ __all__ = [
     "Part",
     "Plan",
     "amounts_made",
+    "amounts_paid",
     "beyond_limits",
     "build_plan",
-    "cost",
     "invoice_contacts",
     "part_of",
     "plan_hash",

@@ -16,6 +16,7 @@ from reconcile.mapped import (
     DocumentMapping,
     EntityMapping,
     Mapping,
+    PaymentMapping,
     SideMapping,
     Unit,
     is_field,
@@ -118,6 +119,34 @@ def _check_document(
                 )
     for shown, field in document.link.fields.items():
         _check_shown(document, shown, field, known["salesforce", document.salesforce][field])
+    if document.payments is not None:
+        _check_payments(document.payments, document.salesforce, known)
+
+
+def _check_payments(
+    payments: PaymentMapping, invoiced: str, known: MappingOf[tuple[str, str], dict[str, dict[str, Any]]]
+) -> None:
+    """The object must have the fields that are read, of their types, and those that show the payment."""
+    schema = known.get(("salesforce", payments.salesforce))
+    if schema is None:
+        objects = [found for where, found in known if where == "salesforce"]
+        nearest = _nearest(payments.salesforce, objects)
+        raise UnknownObject(at=payments.at, side="Salesforce", found=payments.salesforce, nearest=nearest)
+    typed = {payments.amount: TYPES["number"], payments.date: TYPES["date"], payments.source: ("reference",)}
+    for field in sorted(payments.fields):
+        row = _row(field, schema, payments.at, "salesforce", payments.salesforce)
+        expected = typed.get(field, TEXTS if field in payments.link.values() else None)
+        if expected and row["type"] and row["type"] not in expected:
+            raise WrongMapping(
+                at=payments.at,
+                found=f"{field!r} of {payments.salesforce}, which is of type {row['type']}",
+                expected=f"a field of type {_words(expected)}"
+                + (f" that leads to {invoiced}" if field == payments.source else ""),
+            )
+        if field in payments.link.values() and not row["updateable"]:
+            raise WrongMapping(
+                at=f"{payments.at}.link", found=f"{field!r}, which can't be written", expected="another field"
+            )
 
 
 DOCUMENT_TYPES: Final = {

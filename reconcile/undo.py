@@ -33,6 +33,10 @@ NOT_SURELY_OURS: Final = (
 NOT_BROUGHT_BACK: Final = (
     "an invoice that is deleted or voided stays so, whoever asks: make a new one in Xero, if that is meant"
 )
+PAYMENT_STAYS: Final = (
+    "a payment is not taken back by us: money moved; take it back in Xero, if that is meant"
+)
+CREDIT_STAYS: Final = "a credit note is not taken back by us: delete its draft in Xero, if that is meant"
 HOLDS_A_NEW_RECORD: Final = "it names the record that the run made, so that it isn't made anew"
 
 
@@ -63,6 +67,10 @@ def undo_operations(
             back = NOT_SURELY_OURS
         elif row["entity"] in SHOWN_ENTITIES.values():
             back = None  # a projection, likewise: what Xero knows is shown again as long as it is
+        elif row["entity"] == "credit":
+            back = CREDIT_STAYS
+        elif row["entity"] == "payment":
+            back = PAYMENT_STAYS if row["system"] == "xero" else None
         elif row["entity"] == "document":
             back = _document(row, invoices, run)
         elif present is None:

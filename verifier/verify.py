@@ -28,7 +28,7 @@ import polars as pl
 
 DONE = ("confirmed", "adopted")
 SLOTS = {"Phones": "PhoneType", "Addresses": "AddressType"}
-OWN_IDS = {"Invoice": "InvoiceID", "Contact": "ContactID"}
+OWN_IDS = {name: f"{name}ID" for name in ("Payment", "CreditNote", "Invoice", "Item", "Contact")}
 HORIZON = timedelta(seconds=240)  # a key of Xero's is never used longer than this after its first use
 STATES = ("IsDeleted", "Status", "ContactStatus")
 CLOSED = {True, "ARCHIVED", "GDPRREQUEST", "VOIDED", "DELETED"}
@@ -392,7 +392,7 @@ def verify_records(case: Case) -> None:
             live = (one for one in bodies if not CLOSED & {one.get(name) for name in STATES})
             holders = sum(str(one.get(field_)).strip().casefold() == key for one in live)
             case.need(holders <= 1, where, f"{holders} records carry its key")
-            ids = {bare(one.get("InvoiceID") or one.get("ContactID") or one.get("Id")) for one in bodies}
+            ids = {bare(one[it]) for one in bodies for it in {"Id", *OWN_IDS.values()} & one.keys()}
             case.need(bare(intent["result_id"]) in ids, where, "it was made, and is not there")
 
 

@@ -44,8 +44,12 @@ SHAPES: Final = {
     "Contact": Shape(SUMMARIZE, ("Name",), ("already", "must be unique", "matched an archived contact")),
     # unitdp: else prices are cut to two places.
     "Invoice": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
+    "CreditNote": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
     "Item": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already exists",)),
+    "Payment": Shape(SUMMARIZE, (), ()),  # two with one Reference are no fault to Xero
 }
+# Elsewhere as many as Xero advises. Money goes one by one: what one reply leaves open is one payment.
+ALONE: Final = frozenset({"Payment"})
 
 
 def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request]:
@@ -55,6 +59,7 @@ def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request
     for (object_name, action), found in groupby(ordered, key=lambda one: (one.object, one.action)):
         some = list(found)
         at_once = (how or Push()).documents_at_once if object_name == "Invoice" else AT_ONCE
+        at_once = 1 if object_name in ALONE else at_once
         for at in range(0, len(some), at_once):
             made.append(_request(object_name, action, tuple(some[at : at + at_once])))
     return made

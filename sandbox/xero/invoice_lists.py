@@ -28,6 +28,7 @@ FIELDS = {
     **dict.fromkeys((*DATES, "UpdatedDateUTC"), "DateTime"),
     **dict.fromkeys(SUMS, "Decimal"),
 }  # fmt: skip
+NO_REFERENCE = "The filter on Reference is not supported (at index 0)"  # unconfirmed
 SEARCHED = ("InvoiceNumber", "Reference")  # spec
 
 
@@ -119,7 +120,7 @@ def _chosen(books: Books, wanted: Wanted) -> list[Body]:
         rows = [one for one in rows if any(part in one.get(name, "").casefold() for name in SEARCHED)]
     if asked.where:
         if dialect["reference_filter"] == "refuse" and "Reference" in asked.where:
-            raise QueryError("The filter on Reference is not supported (at index 0)")  # unconfirmed
+            raise QueryError(NO_REFERENCE)
         holds = compile_where(
             asked.where, FIELDS, "Invoice", single_equals=dialect["single_equals"] == "accept"
         )

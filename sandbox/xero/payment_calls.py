@@ -15,6 +15,7 @@ from sandbox.xero import (
     chart,
     contacts,
     documents,
+    invoice_lists,
     invoice_shapes,
     lists,
     payment_shapes,
@@ -26,7 +27,7 @@ from sandbox.xero.batches import Family
 from sandbox.xero.books import Books, Written
 from sandbox.xero.documents import books_of, since_ms
 from sandbox.xero.lists import Asked
-from sandbox.xero.where import compile_order, compile_where
+from sandbox.xero.where import QueryError, compile_order, compile_where
 from sandbox.xero.wire import read_ms_date
 
 Handler = Callable[[Request], Response]
@@ -112,6 +113,12 @@ def _narrowed(
     """The records that are left by `where`, in the order asked for."""
     rows = list(seen)
     if asked.where:
+        if (
+            record_type == "Payment"
+            and books.dialect["reference_filter"] == "refuse"
+            and "Reference" in asked.where
+        ):
+            raise QueryError(invoice_lists.NO_REFERENCE)
         single_equals = books.dialect["single_equals"] == "accept"
         holds = compile_where(asked.where, fields, record_type, single_equals=single_equals)
         rows = [row for row in rows if holds(row)]

@@ -223,7 +223,7 @@ SWITCHES = (
         "DELETED invoices in a list that names no status",
         "second hand",
     ),
-    _switch("reference_filter", ("accept", "refuse"), "Reference in the where of invoices"),
+    _switch("reference_filter", ("accept", "refuse"), "Reference in the where of invoices and payments"),
     _switch(
         "summary_only",
         ("pages", "whole"),

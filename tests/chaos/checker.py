@@ -10,7 +10,7 @@ of docs/protocol.md and of the merge table in DESIGN.md, written down anew:
     read_only   no write leaves while writes are not enabled
     fence       no write leaves under a fencing number once a newer one was given out
     triangle    the ids of a pair name each other
-    amounts     an invoice is of its sale's amount
+    amounts     an invoice is of its sale's amount, a payment of the amount that was taken
     invariant   the product never finds one of its own invariants broken
     unsettled   the product knows what became of every write; a plan after the last one has nothing to do
 """
@@ -62,13 +62,14 @@ class Evidence:
     plans: Path
     ours: Mapping[str, str]  # our client's name in each log
     invoices: bool = False  # whether sales become invoices in this world
+    today: str = ""  # the last day that the world saw
 
     @cached_property
     def records(self) -> dict[str, Body]:
         """By id: a Salesforce row or a Xero contact."""
         rows = [row for side in ("salesforce", "xero") for row in self.dumps[side]]
         return {
-            str(row.get("InvoiceID") or row.get("ContactID") or row.get("Id")): row
+            str(row.get("PaymentID") or row.get("InvoiceID") or row.get("ContactID") or row.get("Id")): row
             for row in rows
             if _kind(row)
         }
@@ -78,7 +79,7 @@ def judge(evidence: Evidence) -> list[Violation]:
     """Give every violation, in a stable order."""
     plans = Plans(evidence)
     found: list[Violation] = []
-    for rule in (twice, triangle, lost, invoiced, unplanned, read_only, fence, unsettled):
+    for rule in (twice, triangle, lost, invoiced, paid, unplanned, read_only, fence, unsettled):
         found += rule(evidence, plans)
     return found
 
@@ -138,6 +139,8 @@ def holds(text: str, token: str) -> bool:
 
 
 def _kind(row: Mapping[str, Any]) -> str:
+    if "PaymentID" in row:
+        return "payment"
     if "InvoiceID" in row:
         return "invoice"
     if "ContactID" in row and "attributes" not in row:
@@ -146,7 +149,7 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 
 def _live(row: Mapping[str, Any]) -> bool:
-    if _kind(row) == "invoice":
+    if _kind(row) in ("invoice", "payment"):
         return row.get("Status") not in ("VOIDED", "DELETED")
     if _kind(row) == "xero":
         return row.get("ContactStatus") == "ACTIVE"
@@ -498,6 +501,62 @@ def invoiced(evidence: Evidence, plans: Plans) -> list[Violation]:
     return found
 
 
+MONEY_CUT_OVER = "2026-11-10"
+
+
+def paid(evidence: Evidence, plans: Plans) -> list[Violation]:
+    """Money that was taken has one payment of its amount against its sale's invoice, or a report tells.
+
+    What was recorded once is not recorded again, whatever became of it. No invoice is paid beyond its total.
+    """
+    found = []
+    told = plans.named(plans.sealed[-1:])
+    by_money: dict[str, list[Body]] = defaultdict(list)
+    of_invoice: Counter[str] = Counter()
+    for row in evidence.records.values():
+        if _kind(row) == "payment":
+            mark = re.fullmatch(r"SF-([A-Z0-9]{18})", str(row.get("Reference") or "").upper())
+            by_money[mark[1] if mark else ""].append(row)
+            if _live(row):
+                of_invoice[str(row["Invoice"]["InvoiceID"]).casefold()] += Decimal(str(row["Amount"]))
+    for row in evidence.records.values():
+        if _kind(row) == "invoice" and of_invoice[str(row["InvoiceID"]).casefold()] > Decimal(
+            str(row["Total"])
+        ):
+            found.append(
+                Violation("amounts", f"{row['InvoiceID']} is paid beyond its total of {row['Total']}")
+            )
+        if _kind(row) != "Money__c":
+            continue
+        mine = by_money[row["Id"].upper()]
+        if len(mine) > 1:
+            found.append(Violation("twice", f"{len(mine)} payments were made of {row['Id']}"))
+        day, amount = str(row.get("Taken_On__c") or ""), Decimal(str(row.get("Amount__c") or 0))
+        due = _live(row) and row.get("State__c") == "Received" and MONEY_CUT_OVER <= day <= evidence.today
+        if told.get(row["Id"]) or not (due or mine):
+            continue
+        shown = str(row.get("Xero_Payment_ID__c") or "").casefold()
+        by_hand = evidence.records.get(shown) if shown else None
+        standing = [*mine, *([by_hand] if by_hand and by_hand not in mine else [])]
+        if len(standing) != 1:
+            found.append(
+                Violation("lost", f"{row['Id']} was taken, has {len(standing)} payments, and no report tells")
+            )
+        elif due and _live(standing[0]) and Decimal(str(standing[0]["Amount"])) != amount:
+            found.append(
+                Violation("amounts", f"{row['Id']} is of {amount}, its payment of {standing[0]['Amount']}")
+            )
+        elif due != _live(standing[0]):
+            found.append(
+                Violation(
+                    "lost", f"{row['Id']} and its payment differ in whether they stand, and no report tells"
+                )
+            )
+        elif shown != str(standing[0]["PaymentID"]).casefold() and _live(row):
+            found.append(Violation("triangle", f"{row['Id']} shows payment {shown or 'none'}"))
+    return found
+
+
 def _incident_names(evidence: Evidence, record_id: str) -> bool:
     told = [row["record_id"] for report in evidence.reports for row in report["audit"] if row["incident"]]
     texts = [report["message"] or "" for report in evidence.reports]
@@ -542,6 +601,7 @@ def _elements(entry: Body) -> Iterator[tuple[str | None, Body]]:
     if entry["side"] == "xero":
         for element in (next(iter(body.values())) if isinstance(body, dict) else body) or ():
             own = "InvoiceID" if "/Invoices" in entry["target"] else "ContactID"
+            own = "PaymentID" if "/Payments" in entry["target"] else own
             yield element.get(own), {k: v for k, v in element.items() if k != own}
         return
     if isinstance(body, dict) and "records" in body:
@@ -571,6 +631,8 @@ def _not_in_plan(side: str, record_id: str | None, body: Body, operations: list[
             return f"a new record for {key or 'nobody'}, which no approved plan makes"
         if "LineItems" in body and not any(_sums(one) == _sums(body) for one in map(_native, made)):
             return f"an invoice for {key} with other lines than the plan's"
+        if "Amount" in body and not any(_paying(_native(one)) == _paying(body) for one in made):
+            return f"a payment for {key} that says something else than the plan's"
         return None
     about = [one for one in mine if _same_id(one["record_id"], record_id) or _made_as(one)]
     planned = (
@@ -594,6 +656,11 @@ def _sums(invoice: Body) -> list[tuple[Decimal, Decimal, Decimal]]:
         tuple(Decimal(str(line.get(key) or 0)) for key in ("Quantity", "UnitAmount", "DiscountRate"))
         for line in lines
     ]
+
+
+def _paying(payment: Body) -> tuple[Any, ...]:
+    named = (payment["Invoice"]["InvoiceID"], payment["Account"]["AccountID"], payment["Date"])
+    return (*named, Decimal(str(payment["Amount"])))
 
 
 def _made_as(operation: Body) -> bool:

@@ -76,6 +76,7 @@ class Shape:
     deals: int  # opportunities; none: no invoices at all
     number: str  # kind of the invoices' numbers
     status: str  # in which invoices are made
+    money: bool  # whether Salesforce notes what was taken, and Xero records it
     cycles: int
     sockets: bool
     checks: bool
@@ -101,11 +102,18 @@ def shape_of(seed: int) -> Shape:
         second=draw.choice([0.0, 0.0, 0.03]),
     )
     sockets = seed % 20 == 19
+    parties = draw.randint(2, 6) if draw.random() < 0.9 else 8
+    deals = draw.choice([0, 0, 0, 1, 2, 4])
+    money = deals > 0 and seed % 4 == 2
     return Shape(
-        parties=draw.randint(2, 6) if draw.random() < 0.9 else 8,
-        deals=draw.choice([0, 0, 0, 1, 2, 4]),
+        parties=parties,
+        deals=deals,
         number=draw.choice(["derived", "derived", "reserved", "xero"]),
-        status=draw.choice(["DRAFT", "DRAFT", "AUTHORISED"]),
+        # Of a draft nothing can be paid.
+        status=draw.choice(["DRAFT", "DRAFT", "AUTHORISED"])
+        if not money
+        else draw.choice(["AUTHORISED"] * 3),
+        money=money,
         cycles=draw.randint(1, 3),
         sockets=sockets,
         checks=seed % 50 == 25,
@@ -129,16 +137,23 @@ def _dialect(draw: random.Random) -> dict[str, Body]:
     return chosen
 
 
+PAYMENTS = (
+    ", settled: read, payments: {object: Money__c, source: Opportunity__c, amount: Amount__c, date: Taken_On__c, "
+    "scope: \"State__c = 'Received'\", cut_over: 2026-11-10, account: '090', prefix: SF-, "
+    "link: {id: Xero_Payment_ID__c, status: Xero_Payment_Status__c}}"
+)
+
+
 @cache
-def mapping(number: str, status: str) -> FieldMapping:
+def mapping(number: str, status: str, *, money: bool = False) -> FieldMapping:
     """The demo's: new customers are made on the other side, and sales since November become invoices.
 
-    number: the kind of the invoices' numbers; empty: no invoices at all.
+    number: the kind of the invoices' numbers; empty: no invoices at all. money: what is taken is recorded.
     """
     prefix = {"derived": "SF-", "reserved": "INV-", "xero": "SF-"}.get(number)
     invoice = (
         f"status: {status}, number: {{kind: {number}, prefix: {prefix}}}" if number else "cut_over: null"
-    )
+    ) + (PAYMENTS if money else "")
     text = f"extends: [demo]\ndocuments: {{invoice: {{{invoice}}}}}\n"
     return load_mapping(text, name="mapping.yaml", library=mappings.library())
 
@@ -196,6 +211,7 @@ CALM_SHAPE = Shape(
     deals=0,
     number="derived",
     status="DRAFT",
+    money=False,
     cycles=1,
     sockets=False,
     checks=False,
@@ -244,7 +260,7 @@ def _world(seed: int, shape: Shape) -> Iterator[World]:
                 folder,
                 vendors,
                 clock,
-                mapping(shape.number if shape.deals else "", shape.status),
+                mapping(shape.number if shape.deals else "", shape.status, money=shape.money),
                 limits=shape.limits,
                 journal_key=key,
                 jwt=seed % 10 == 7,  # reading an RSA key takes 30 ms
@@ -272,6 +288,8 @@ class Life:
 
     def run(self) -> None:
         self.people.fill_books(self.world.random["books"], self.shape.parties, self.shape.deals)
+        if self.shape.money:
+            self.people.open_till(self.world.random["books"])
         if self.world.seed % 10 == 3:
             self.people.forbid("BillingCity = 'Leeds'")
         self._enable()
@@ -501,6 +519,7 @@ class Life:
                 "salesforce": vendors.line["salesforce"]["username"],
             },
             invoices=self.shape.deals > 0,
+            today=self.world.time.now().date().isoformat(),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 from typing import Any
 
 from sandbox.seeds import sales
@@ -11,6 +12,18 @@ from tests.chaos.world import World
 
 Body = dict[str, Any]
 API = "/services/data/v67.0/sobjects"
+CENT = Decimal("0.01")
+MONEY = {
+    "name": "Money__c", "label": "Money", "plural": "Moneys",
+    "fields": [
+        {"name": "Opportunity__c", "type": "reference", "reference": "Opportunity"},
+        {"name": "Amount__c", "type": "currency", "precision": 18, "scale": 2},
+        {"name": "Taken_On__c", "type": "date"},
+        {"name": "State__c", "type": "string", "length": 40},
+        {"name": "Xero_Payment_ID__c", "type": "string", "length": 36},
+        {"name": "Xero_Payment_Status__c", "type": "string", "length": 20},
+    ],
+}  # fmt: skip
 WORDS = (
     "alder",
     "birch",
@@ -48,6 +61,7 @@ class People:
         self._marks = 0
         self.words: list[str] = []
         self.acted = 0
+        self.till = False  # whether they note what they take
         # (side, unit) that the org's own automation fills at any write of the record: nobody clears it for long.
         self.filled: set[tuple[str, str]] = set()
 
@@ -65,6 +79,14 @@ class People:
             self._deals(draw, rows, deals)
         for side, some in rows.items():
             self._vendors.load(side, some)
+
+    def open_till(self, draw: random.Random) -> None:
+        """From now on they note what was taken for a sale, and some note it already."""
+        reply = self._vendors.call("salesforce", "POST", "/sandbox/objects", json=MONEY)
+        assert reply.status_code == 200, reply.text
+        self.till = True
+        for _ in range(draw.choice([1, 2, 4])):
+            self._take(draw)
 
     def _deals(self, draw: random.Random, rows: dict[str, list[Body]], deals: int) -> None:
         """Opportunities of these accounts: won, still open, won before the cut-over, without lines."""
@@ -146,6 +168,8 @@ class People:
             "rule": 0.6,
             "void": 0.5,
         }
+        if self.till:
+            deeds |= {"take": 10, "correct": 2, "pay": 2, "unpay": 1}
         deed = only or draw.choices(list(deeds), weights=list(deeds.values()))[0]
         self.acted += 1
         getattr(self, f"_{deed}")(draw)
@@ -282,13 +306,65 @@ class People:
 
     def _void(self, draw: random.Random) -> None:
         """Throw an invoice away, in Xero's own pages."""
-        rows = [row for row in self._vendors.dump("xero") if "InvoiceID" in row]
+        rows = [row for row in self._vendors.dump("xero") if "InvoiceID" in row and "PaymentID" not in row]
         found = [row for row in rows if row["Status"] == "DRAFT"]
         if found:
             record = draw.choice(found)
             wanted = {"InvoiceID": record["InvoiceID"], "Status": "DELETED"}
             if self._vendors.call("xero", "POST", "/sandbox/edit-invoice", json=wanted).status_code == 200:
                 self._world.tell("void", side="xero", record_id=record["InvoiceID"], word="")
+
+    def _take(self, draw: random.Random) -> None:
+        """Note that money was taken for a sale."""
+        sales_ = [row for row in self._rows("Opportunity") if not row["IsDeleted"] and row.get("Amount")]
+        if not sales_:
+            return
+        sale = draw.choice(sales_)
+        whole = Decimal(str(sale["Amount"]))
+        amount = draw.choice([Decimal(10), Decimal("25.50"), (whole / 2).quantize(CENT), whole, whole * 2])
+        fields = {
+            "Name": "Money", "Opportunity__c": sale["Id"], "Amount__c": float(amount),
+            "Taken_On__c": draw.choice(["2026-11-20", "2026-11-23", "2026-11-05"]),
+            "State__c": draw.choice(["Received", "Received", "Received", "Promised"]),
+        }  # fmt: skip
+        reply = self._call("salesforce", "POST", f"{API}/Money__c", fields)
+        if reply.status_code == 201:
+            self._world.tell("take", side="salesforce", record_id=reply.json()["id"], word="")
+
+    def _correct(self, draw: random.Random) -> None:
+        """Note another amount, or that it was not received after all."""
+        found = [row for row in self._rows("Money__c") if not row["IsDeleted"]]
+        if found:
+            record = draw.choice(found)
+            fields = draw.choice([{"Amount__c": 12.25}, {"State__c": "Promised"}, {"State__c": "Received"}])
+            path = f"{API}/Money__c/{record['Id']}"
+            if self._call("salesforce", "PATCH", path, fields).status_code == 204:
+                self._world.tell("correct", side="salesforce", record_id=record["Id"], word="")
+
+    def _pay(self, draw: random.Random) -> None:
+        """Record a payment in Xero by hand: of an amount that was taken, or of another."""
+        rows = [row for row in self._vendors.dump("xero") if "InvoiceID" in row and "PaymentID" not in row]
+        found = [row for row in rows if row["Status"] == "AUTHORISED"]
+        if found:
+            record = draw.choice(found)
+            taken = [row["Amount__c"] for row in self._rows("Money__c") if row.get("Amount__c")]
+            amount = draw.choice([*taken, 10, 3.5])
+            wanted = {"InvoiceID": record["InvoiceID"], "Amount": amount, "Date": "2026-11-22"}
+            if self._vendors.call("xero", "POST", "/sandbox/pay", json=wanted).status_code == 200:
+                self._world.tell("pay", side="xero", record_id=record["InvoiceID"], word="")
+
+    def _unpay(self, draw: random.Random) -> None:
+        """Take a payment back in Xero, whoever made it."""
+        found = [
+            row
+            for row in self._vendors.dump("xero")
+            if row.get("PaymentID") and row["Status"] == "AUTHORISED"
+        ]
+        if found:
+            record = draw.choice(found)
+            wanted = {"PaymentID": record["PaymentID"]}
+            if self._vendors.call("xero", "POST", "/sandbox/unpay", json=wanted).status_code == 200:
+                self._world.tell("unpay", side="xero", record_id=record["PaymentID"], word="")
 
     def _rows(self, kind: str) -> list[Body]:
         return [row for row in self._vendors.dump("salesforce") if row["attributes"]["type"] == kind]

@@ -25,6 +25,7 @@ REQUIRED = (
     "crash in apply", "command ends with LeaseHeld", "command ends with LeaseLost", "command ends with ReadOnly",
     "command ends with RateLimited", "operation adopted", "operation overtaken", "operation rejected",
     "operation waiting", "event merge", "event archive", "event delete", "event journal_lost", "event limit_tripped",
+    "payment recorded", "payment meets a fault", "event take", "event pay", "event unpay", "event correct",
 )  # fmt: skip
 
 
@@ -42,6 +43,9 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
             found[f"write meets {row['fault']}"] += 1
         if row.get("refusal"):
             found[f"refused: {row['refusal']}"] += 1
+        if row["n"] and "/Payments" in row["target"]:
+            found["payment recorded"] += 1
+            found["payment meets a fault"] += row["fault"] is not None
         if row["fault"] == "late" and row["n"]:
             found["late application"] += 1
     for log in evidence.logs.values():
@@ -82,6 +86,10 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
             "decided",
             "win",
             "void",
+            "take",
+            "correct",
+            "pay",
+            "unpay",
         ):
             found[f"event {event['kind']}"] += 1
     leases = [event for event in evidence.events if event["kind"] == "lease"]

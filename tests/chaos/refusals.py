@@ -32,6 +32,10 @@ INVOICES = {
     "contact": "A Contact must be specified for this type of transaction",
     "currency": "Organisation is not subscribed to currency EUR",
 }
+PAYMENTS = {
+    "too much": "Payment amount exceeds the amount outstanding on this document",
+    "not approved": "Payments can only be made against Authorised documents",
+}
 ROWS = {  # status where it answers for one record by itself
     "FIELD_CUSTOM_VALIDATION_EXCEPTION": (400, "Forbidden by a rule"),
     "DUPLICATE_VALUE": (400, "duplicate value found: ExternalID__c duplicates value on record with id: "),
@@ -42,9 +46,10 @@ ROWS = {  # status where it answers for one record by itself
     "ENTITY_IS_DELETED": (404, "entity is deleted"),
     "INVALID_CROSS_REFERENCE_KEY": (400, "invalid cross reference id"),
 }
-ALL = tuple(f"refused: {name}" for table in (CONTACTS, INVOICES, ROWS) for name in table)
+LISTS = {"Contacts": CONTACTS, "Invoices": INVOICES, "Payments": PAYMENTS}
+ALL = tuple(f"refused: {name}" for table in (*LISTS.values(), ROWS) for name in table)
 # Of the writes where the weather is bad; an invoice is written seldom.
-SHARES = {"Invoices": 0.65, "Contacts": 0.03, "": 0.06}
+SHARES = {"Invoices": 0.65, "Contacts": 0.03, "Payments": 0.3, "": 0.06}
 
 Body = dict[str, Any]
 
@@ -59,12 +64,12 @@ def refuse(
 ) -> tuple[str, httpx.Response]:
     """Answer a write with one record refused and the others written; gives the refusal's name and the reply."""
     body = json.loads(request.content)
-    listed = next(name for name in ("Contacts", "Invoices", "records", "compositeRequest") if name in body)
+    listed = next(name for name in (*LISTS, "records", "compositeRequest") if name in body)
     asked = body[listed]
     place = rng.randrange(len(asked))
     name, answer = _answer(listed, asked[place], rng)
     told: Any = {"compositeResponse": []} if listed == "compositeRequest" else []
-    told = {"Id": NO_ID, "Status": "OK", listed: []} if listed in ("Contacts", "Invoices") else told
+    told = {"Id": NO_ID, "Status": "OK", listed: []} if listed in LISTS else told
     status = 200
     if len(asked) > 1:
         others = {**body, listed: asked[:place] + asked[place + 1 :]}
@@ -82,8 +87,8 @@ def refuse(
 
 
 def _answer(listed: str, element: Body, rng: random.Random) -> tuple[str, Body]:
-    if listed in ("Contacts", "Invoices"):
-        own, texts = ("ContactID", CONTACTS) if listed == "Contacts" else ("InvoiceID", INVOICES)
+    if listed in LISTS:
+        own, texts = f"{listed.removesuffix('s')}ID", LISTS[listed]
         name = rng.choice(list(texts))
         said = {"StatusAttributeString": "ERROR", "ValidationErrors": [{"Message": texts[name]}]}
         # What was asked for is echoed, with an id of zeros where there is none.

@@ -10,15 +10,16 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
+import polars as pl
 import pytest
 
-from pipelines import audit, learning, push, runs
+from pipelines import audit, learning, planning, push, runs
 from pipelines.delivery import Delivery
 from pipelines.journal_intents import Intents
 from pipelines.journal_lease import Lease
 from pipelines.wire import Wire
 from pipelines.xero import writer as xero_writer
-from reconcile import invoices
+from reconcile import invoices, payments
 from reconcile.model import REJECTS, empty
 from tests.chaos.checker import _History
 from tests.chaos.life import CALM_SHAPE, Life, judged
@@ -293,6 +294,79 @@ def test_an_invoice_of_another_amount_than_its_sale_is_found() -> None:
     ):
         found = judged(won_deals, shape=WITH_DEALS)[0]
     assert "amounts" in {one.rule for one in found}
+
+
+def money_taken(life: Life) -> None:
+    """Every invoice is approved, and half of one sale was taken."""
+    life.people.fill_books(life.world.random["books"], 3, 4)
+    life.people.open_till(NoTill())
+    life._enable()
+    life.plan()
+    life.apply()
+    sale = next(row for row in life.people._rows("Opportunity") if row["Xero_Invoice_ID__c"])
+    fields = {
+        "Opportunity__c": sale["Id"],
+        "Amount__c": 10,
+        "Taken_On__c": "2026-11-20",
+        "State__c": "Received",
+    }
+    reply = life.people._call(
+        "salesforce", "POST", "/services/data/v67.0/sobjects/Money__c", {"Name": "M", **fields}
+    )
+    assert reply.status_code == 201, reply.text
+    rest(life)
+
+
+class NoTill:
+    """Nobody has noted anything yet."""
+
+    def choice(self, _: Any) -> int:
+        return 0
+
+
+WITH_MONEY = replace(CALM_SHAPE, deals=4, status="AUTHORISED", money=True)
+
+
+def of_payments(change: Callable[[Body], Body]) -> Callable[[Line, httpx.Request], httpx.Response]:
+    """Let another payment leave in the place of the one that was to leave."""
+    original = Line.handle_request
+
+    def handle(self: Line, request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT" and request.url.path.endswith("/Payments"):
+            (payment,) = json.loads(request.read())["Payments"]
+            body = {"Payments": [change(payment)]}
+            request = httpx.Request("PUT", request.url, json=body, headers=_bare(request))
+        return original(self, request)
+
+    return handle
+
+
+def test_a_payment_of_another_amount_than_was_taken_is_found() -> None:
+    assert judged(money_taken, shape=WITH_MONEY)[0] == []
+    with (
+        patch.object(Line, "handle_request", of_payments(lambda one: {**one, "Amount": one["Amount"] - 1})),
+        patch.object(audit, "unlike", lambda *_: ""),  # or the product tells of it itself
+        patch.object(payments, "_moved", lambda: pl.lit(None, pl.String)),
+    ):
+        found = judged(money_taken, shape=WITH_MONEY)[0]
+    assert {"amounts", "unplanned"} <= {one.rule for one in found}
+
+
+def test_money_that_is_recorded_twice_or_not_at_all_is_found() -> None:
+    original = Line.handle_request
+
+    def twice(self: Line, request: httpx.Request) -> httpx.Response:
+        reply = original(self, request)
+        if request.method == "PUT" and request.url.path.endswith("/Payments"):
+            headers = _bare(request) | {"idempotency-key": "twin"}
+            twin = httpx.Request("PUT", request.url, json=json.loads(request.read()), headers=headers)
+            self._world.vendors.forward("xero", twin)
+        return reply
+
+    with patch.object(Line, "handle_request", twice):
+        assert "twice" in {one.rule for one in judged(money_taken, shape=WITH_MONEY)[0]}
+    with patch.object(planning, "_with_payments", lambda ctx, warehouse, decided: decided):
+        assert "lost" in {one.rule for one in judged(money_taken, shape=WITH_MONEY)[0]}
 
 
 def test_an_invariant_that_breaks_is_found() -> None:

@@ -341,7 +341,7 @@ class Line(httpx.BaseTransport):
         return self._world.exchange(self._machine, self._side, request)
 
 
-SCOPES = "accounting.contacts accounting.invoices accounting.settings.read"
+SCOPES = "accounting.contacts accounting.invoices accounting.payments accounting.settings.read"
 STREAMS = ("books", "faults", "crash", "people", "life", "workers", "jitter", "ids", "ours", "refusals")
 
 

@@ -20,6 +20,7 @@ from expectation_frames import (
     value,
 )
 from test_document_suites import BAD_DOCUMENTS, BAD_INVOICES
+from test_payment_suite import BAD_PAYMENTS
 
 from expectations import suites
 from expectations.checks import _all_suites, run_checks, verdict
@@ -418,7 +419,7 @@ def test_a_plan_beyond_its_limits_only_warns_for_an_approval_decides(checked):
 
 def test_every_check_has_a_test_with_a_row_that_it_catches():
     tested = {*BAD_RAW, *BAD_CANONICAL, *BAD_PLAN, "id_present", "id_unique", "rows_not_lost"}
-    tested |= {*BAD_DOCUMENTS, *BAD_INVOICES, "document_unique"}
+    tested |= {*BAD_DOCUMENTS, *BAD_INVOICES, *BAD_PAYMENTS, "document_unique"}
     tested |= {"few_tombstones", "fresh", "record_unique", "unit_unique", "value_has_record"}
     tested |= {"operation_present", "operation_unique", "action_known", "phase_known", "system_known"}
     tested |= {"nothing_deleted", "no_mass_change", "few_cleared", "few_operations", "small_share"}

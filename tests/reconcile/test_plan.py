@@ -1,4 +1,4 @@
-"""What a plan holds: its operations, their order, what they wait for, what they cost, and what is set aside."""
+"""What a plan holds: its operations, their order, what they wait for, and what is set aside."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 from typing import Any
 
 import polars as pl
-import pytest
 from two_books import PRIMARY, Books, books, phone, salesforce_id, what, xero_id
 
 from mappings import library
 from reconcile.merge import RECENT, difference_fingerprint, recent_writes
 from reconcile.model import OPERATIONS, PHASES, RECORDS, conform, empty
 from reconcile.operations import Part, without_double_writes
-from reconcile.plan import Plan, beyond_limits, cost, plan_hash
+from reconcile.plan import Plan, beyond_limits, plan_hash
 
 A1, A2, X1, X2 = salesforce_id("001", 1), salesforce_id("001", 2), xero_id(1), xero_id(2)
 C1 = salesforce_id("003", 1)
@@ -453,25 +452,6 @@ def rows(count: int, system: str = "xero", phase: str = "change", action: str = 
         for n in range(count)
     ]
     return conform(pl.DataFrame(made), OPERATIONS)
-
-
-@pytest.mark.parametrize(("count", "calls"), [(0, 0), (1, 2), (50, 2), (51, 3), (100, 3), (101, 4)])
-def test_fifty_records_of_xero_go_in_one_call_beside_the_look(count, calls):
-    operations = rows(count) if count else empty(OPERATIONS)
-    assert cost(operations) == {"salesforce": 0, "xero": calls}
-
-
-def test_salesforce_takes_two_hundred_and_each_batch_is_read_back():
-    assert cost(rows(200, "salesforce"))["salesforce"] == 3
-    assert cost(rows(201, "salesforce"))["salesforce"] == 5
-
-
-def test_units_of_one_record_share_a_call_and_creates_go_apart():
-    twice = pl.concat(
-        [rows(50), rows(50).with_columns(operation_id=pl.col("operation_id") + "b", unit=pl.lit("fax"))]
-    )
-    assert cost(twice)["xero"] == 2
-    assert cost(pl.concat([rows(1), rows(1, action="create")]))["xero"] == 3
 
 
 def active(count: int) -> pl.DataFrame:

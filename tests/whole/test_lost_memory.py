@@ -73,10 +73,12 @@ def test_a_new_journal_is_read_only(pair: Pair) -> None:
     lose(pair, JOURNAL)
     pair.in_salesforce.change(pair.linked()[8][0]["Id"], Fax="020 7946 0123")
     marks = pair.marks()
-    pair.plan()
+    told = pair.command("plan")
+    assert told.code == 3 and "`reconcile audit accept`" in told.err
     said = pair.command("apply", "--yes", "--json")
     assert (said.code, said.json()["error"]) == (1, "JournalMismatch")
     accept(pair)
+    assert "audit accept" not in pair.command("plan").err
     said = pair.command("apply", "--yes", "--json")
     assert (said.code, said.json()["error"]) == (3, "ReadOnly")
     assert pair.writes(marks) == []
