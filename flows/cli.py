@@ -93,11 +93,14 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
 )
 @click.option("--keep", is_flag=True, help="Leave the sandbox running until Ctrl-C, to try more.")
-def demo(folder: Path, keep: bool) -> None:
+@click.option(
+    "--month", is_flag=True, help="Go on for a month: payments, a deposit, a credit note, both books."
+)
+def demo(folder: Path, keep: bool, month: bool) -> None:
     """Run the whole job on two sandboxed systems, from pull to report."""
     from flows.demo import run_demo
 
-    run_demo(folder, keep=keep)
+    run_demo(folder, keep=keep, month=month)
 
 
 @reconcile.command()

@@ -67,16 +67,20 @@ API = "/services/data/v67.0"
 DEAL = "United Oil & Gas UK: three rigs"  # of the demo's seed: open, with lines
 
 
-def run_demo(folder: Path, *, keep: bool = False) -> None:
+def run_demo(folder: Path, *, keep: bool = False, month: bool = False) -> None:
     """Make a fresh pair in the folder, run pull to report on it, and say what to try next.
 
+    month: a month of business follows; without the vendors' limits, for it asks more often than they let.
     Raises FixSettings where the folder holds something that no demo made.
     """
     started = time.monotonic()
     _fresh(folder)
-    with sandbox(folder / "sandbox") as line:
-        settings = write_settings(folder, line)
+    limits = "off" if month else "real"
+    with sandbox(folder / "sandbox", limits=limits) as line:
+        settings = write_settings(folder, line, limits=limits)
         _story(settings, line)
+        if month:
+            _month(settings, line)
         _next_steps(folder, line, time.monotonic() - started)
         if keep:
             _wait(line)
@@ -161,6 +165,26 @@ def _story(settings: Path, line: dict[str, Any]) -> None:
         page = gather.write_report(ctx, data)
         gather.publish(ctx, data)
         click.echo(f"\nThe report: {page}")
+
+
+def _month(settings: Path, line: dict[str, Any]) -> None:
+    from flows import demo_month, gather, show, show_totals
+    from pipelines import runs
+
+    people = demo_month.People(line)
+    try:
+        people.set_up()
+        demo_month.write_mapping(settings.parent)
+        with runs.open_context(settings, progress=show.progress(quiet=False)) as ctx:
+            planned = demo_month.live_through(ctx, people, tell=_title)
+            both = planned.control_totals, planned.differences
+            show_totals.printed(planned, *both, as_json=False, everything=False)
+            data = gather.report_data(ctx)
+            page = gather.write_report(ctx, data)
+            gather.publish(ctx, data)
+            click.echo(f"\nThe report: {page}")
+    finally:
+        people.close()
 
 
 def close_deal(line: dict[str, Any], name: str) -> str:

@@ -104,7 +104,7 @@ def shape_of(seed: int) -> Shape:
     sockets = seed % 20 == 19
     parties = draw.randint(2, 6) if draw.random() < 0.9 else 8
     deals = draw.choice([0, 0, 0, 1, 2, 4])
-    money = deals > 0 and seed % 4 == 2
+    money = deals > 0 and seed % 8 == 2
     return Shape(
         parties=parties,
         deals=deals,

@@ -207,7 +207,9 @@ def test_only_runs_that_wrote_are_listed_and_a_killed_one_as_killed(pair: Pair) 
         assert undo.runs_that_wrote(ctx)[0].state == "running"
 
 
-@pytest.mark.parametrize(("status", "ends"), [("DRAFT", "DELETED"), ("AUTHORISED", "VOIDED")])
+@pytest.mark.parametrize(
+    ("status", "ends"), [pytest.param("DRAFT", "DELETED", marks=pytest.mark.slow), ("AUTHORISED", "VOIDED")]
+)
 def test_an_invoice_is_taken_back_as_far_as_it_went_and_no_other_is_made(
     fresh: Pair, status: str, ends: str
 ) -> None:

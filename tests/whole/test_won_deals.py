@@ -206,7 +206,14 @@ def change_deal(pair: Pair, row: Body, what: str) -> None:
         assert http.patch(path, json={"Quantity": 2 * line["Quantity"]}).status_code == 204
 
 
-@pytest.mark.parametrize("what", ["lost", "deleted", "priced anew"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("lost", marks=pytest.mark.slow),
+        pytest.param("deleted", marks=pytest.mark.slow),
+        "priced anew",
+    ],
+)
 def test_a_deal_that_changed_since_the_plan_gets_no_invoice_by_it(selling: Pair, what: str) -> None:
     pair = selling
     pair.adopt()
