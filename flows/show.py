@@ -87,6 +87,8 @@ def spoken(value: str | None) -> str:
     found = opened(value)
     if not isinstance(found, dict):
         return str(value).removeprefix("raw:")
+    if "$from" in found:
+        return "that of the new record"
     if {"lines", "stands"} <= set(found):
         from flows import wording
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipelines.context import Context
-from pipelines.settling import unread
+from pipelines.settling import standing_links, unread
 from reconcile import model
 from reconcile.agreed import UNIT, WITHDRAWN
 from reconcile.payments import ENTITY, Books, bank_account, payments, read_taken, taken_records
@@ -57,7 +57,7 @@ def pay_invoices(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decided
         Books(
             taken=taken,
             known=known,
-            links=_links(decided, ctx.journal.links()),
+            links=standing_links(decided, ctx.journal.links()),
             decisions=ctx.journal.decisions(),
             account=bank_account(warehouse.raw("xero", "Account"), mapping.account),
             locked_until=documents.locked_until,
@@ -82,12 +82,6 @@ def pay_invoices(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decided
 def _told(reason: str) -> pl.DataFrame:
     row = {"stage": "pull", "entity": ENTITY, "side": "salesforce", "reason": reason}
     return model.conform(pl.DataFrame([row]), model.REJECTS)
-
-
-def _links(decided: Decided, known: pl.DataFrame) -> pl.DataFrame:
-    """Give the LINKS of documents and payments: those of the journal, and those that need no write."""
-    frames = [model.conform(frame, model.LINKS) for frame in (known, decided.plan.adopted_links)]
-    return pl.concat(frames).unique("link_id", keep="first", maintain_order=True)
 
 
 def _busy(operations: pl.DataFrame) -> frozenset[str]:

@@ -107,7 +107,7 @@ def _shown(
     made: Settling,
 ) -> Settling:
     assert made.known is not None, "what is shown was counted"
-    links = _standing(decided, ctx.journal.links())
+    links = standing_links(decided, ctx.journal.links())
     wanted = desired(made.known, links, mapping.salesforce)
     missing = unread(snapshot, "salesforce", tuple(wanted))
     short = {name.partition(".")[2]: why for name, why in missing.items()}
@@ -128,7 +128,7 @@ def _shown(
     )
 
 
-def _standing(decided: Decided, known: pl.DataFrame) -> pl.DataFrame:
+def standing_links(decided: Decided, known: pl.DataFrame) -> pl.DataFrame:
     """Give the LINKS that hold: those of the journal, and those that need no write.
 
     A link that is still to be written may be refused by a person: what it brings is shown after it.

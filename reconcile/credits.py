@@ -15,8 +15,9 @@ from typing import Any, Final
 import polars as pl
 
 from reconcile import names
-from reconcile.bodies import dumps, loads
+from reconcile.bodies import dumps
 from reconcile.decode import decoded_bodies
+from reconcile.invoices import line_body, line_told
 from reconcile.mapped import DocumentMapping
 from reconcile.money import spelled
 from reconcile.moves import Linked, compared, paired
@@ -172,7 +173,7 @@ def _making(
         "LineAmountTypes": header["found_line_amounts"],
         "CurrencyCode": header["found_currency"],
         "CurrencyRate": invoice.get("CurrencyRate"),  # of its invoice: it makes up for that
-        "LineItems": [_sent(line) for line in lines],
+        "LineItems": [line_body(line) for line in lines],
     }
     amount = sum((line["amount"] for line in lines), Decimal(0))
     inclusive = header["found_line_amounts"] == "Inclusive"
@@ -185,7 +186,7 @@ def _making(
         "status": "DRAFT",
         "subtotal": None if inclusive else spelled(amount, places=2),
         "total": spelled(amount, places=2) if inclusive or header["found_line_amounts"] == "NoTax" else None,
-        "lines": [_told(line) for line in lines],
+        "lines": [line_told(line) for line in lines],
     }
     return operation_row(
         ENTITY,
@@ -204,34 +205,3 @@ def _making(
         score=1.0,
         evidence="{}",
     )
-
-
-def _sent(line: Row) -> dict[str, Any]:
-    body = {
-        "Description": line["description"],
-        "Quantity": _exact(line["quantity"]),
-        "UnitAmount": _exact(line["unit_price"]),
-        "DiscountRate": _exact(line["discount"]) if line["discount"] else None,
-        "AccountCode": line["account"],
-        "TaxType": line["tax"],
-        "ItemCode": line["item"],
-        "Tracking": loads(line["tracking"]) if line["tracking"] else None,
-    }
-    return {name: value for name, value in body.items() if value is not None}
-
-
-def _told(line: Row) -> dict[str, Any]:
-    return {
-        "description": line["description"],
-        "quantity": spelled(line["quantity"]),
-        "unit_price": spelled(line["unit_price"], places=2),
-        "discount": spelled(line["discount"]),
-        "account": line["account"],
-        "tax": line["tax"],
-        "item": line["item"],
-        "amount": spelled(line["amount"], places=2),
-    }
-
-
-def _exact(number: Decimal) -> Decimal:
-    return Decimal(str(spelled(number)))

@@ -43,6 +43,7 @@ from reconcile.model import (
     SOURCE_STATE,
     conform,
     empty,
+    rows_frame,
 )
 from reconcile.moves import (
     STATUS_OF,
@@ -132,7 +133,7 @@ def with_moves(
     operations = plan.operations.filter(
         ~(_of_documents("salesforce", "update") & pl.col("record_id").is_in(list(rewritten))).fill_null(False)
     )
-    operations = pl.concat([operations, _frame([*made, *remade, *noted, *shown], OPERATIONS)])
+    operations = pl.concat([operations, rows_frame([*made, *remade, *noted, *shown], OPERATIONS)])
     return replace(
         plan,
         operations=_with_sources(operations, of).sort(
@@ -144,10 +145,6 @@ def with_moves(
         conflicts=pl.concat([plan.conflicts, _standing(decided).filter(pl.col("why") == "conflict")]),
         rejects=pl.concat([plan.rejects, _told(decided), _unnoted(unnoted)]),
     )
-
-
-def _frame(rows: Sequence[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=dict(schema))
 
 
 def _of_documents(system: str, action: str) -> pl.Expr:
@@ -225,7 +222,7 @@ class _Sources:
         return making({**header, "moved_from": None}, lines, contact, self.mapping, key=key, reserve=False)
 
     def _headers(self, faults: pl.DataFrame) -> pl.DataFrame:
-        by_account = _frame(
+        by_account = rows_frame(
             [
                 {"account_id": account, "contact_id": one.contact_id, "no_contact": one.reason}
                 for account, one in self._contacts.items()
@@ -260,7 +257,7 @@ class _Sources:
     def _lines(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Give the lines with the items that they name, and by document why a line has none."""
         lines = self._documents.lines
-        items = _frame(
+        items = rows_frame(
             [
                 {"product_id": product, "code": one.code, "why": one.reason or (one.made_by and ITEM_TO_COME)}
                 for product, one in self._items.items()
@@ -294,7 +291,7 @@ class _Sources:
             for document, native in mine.iter_rows()
             for ours, theirs in loads(native).items()
         ]
-        return _frame(rows, LINE_LINKS)
+        return rows_frame(rows, LINE_LINKS)
 
 
 def _titled(lines: pl.DataFrame, links: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -468,7 +465,7 @@ def _shown(made: Sequence[Row], found: Standing, mapping: DocumentMapping) -> li
 
     The next plan would have this left: one after an apply is to be empty.
     """
-    withdrawn = _frame(
+    withdrawn = rows_frame(
         [
             {"record_id": row["source_id"], "status": row["after"], "made_by": row["operation_id"]}
             for row in made
@@ -493,7 +490,7 @@ def _with_sources(operations: pl.DataFrame, of: _Sources) -> pl.DataFrame:
         {"document_id": document, "told": dumps({UNIT: source, LINES: lines.get(document, [])})}
         for document, source in told
     ]
-    known = made.join(_frame(natives, {"document_id": pl.String, "told": pl.String}), on="document_id")
+    known = made.join(rows_frame(natives, {"document_id": pl.String, "told": pl.String}), on="document_id")
     with_told = operations.join(
         known.select("operation_id", "told"),
         on="operation_id",
@@ -568,7 +565,7 @@ def _native_of(links: pl.DataFrame, name: str) -> pl.DataFrame:
     for document, ours, theirs in links.select(list(LINE_LINKS)).iter_rows():
         found.setdefault(document, {})[ours] = theirs
     rows = [{"document_id": document, name: dumps(pairs)} for document, pairs in found.items()]
-    return _frame(rows, {"document_id": pl.String, name: pl.String})
+    return rows_frame(rows, {"document_id": pl.String, name: pl.String})
 
 
 # --- What is asked and told --------------------------------------------------------------------------------
@@ -634,7 +631,7 @@ def _unnoted(why: Mapping[str, str]) -> pl.DataFrame:
         }
         for document_id, reason in why.items()
     ]
-    return _frame(rows, REJECTS)
+    return rows_frame(rows, REJECTS)
 
 
 def _next_step() -> pl.Expr:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -19,17 +18,17 @@ from reconcile.coding import codes_in_words, evidence_of
 from reconcile.documents import CLOSED, Documents
 from reconcile.mapped import DocumentMapping, Numbering
 from reconcile.model import (
-    LINKS,
     OPERATIONS,
     PHASE,
     RECORDS,
     REJECTS,
     VALUES,
     conform,
+    rows_frame,
 )
-from reconcile.money import spelled
+from reconcile.money import exact, spelled
 from reconcile.native import native_of
-from reconcile.operations import Part, Row, operation_row
+from reconcile.operations import Part, Row, held_links, operation_row
 from reconcile.plan import Plan
 
 ENTITY: Final = "document"
@@ -100,17 +99,7 @@ def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping
     )
     shown = _shown(due.filter(pl.col("shown_id").is_not_null()), documents, known, mapping)
     by_id = shown.filter(pl.col("stop").is_null())
-    adopted = by_id.select(
-        pl.concat_str(pl.lit(ENTITY), "record_id", "found_id", separator=":").alias("link_id"),
-        entity=pl.lit(ENTITY),
-        salesforce_id="record_id",
-        xero_id="found_id",
-        status=pl.lit("linked"),
-        rule=pl.lit("our_ids"),
-        score=pl.lit(1.0),
-        evidence=pl.lit("{}"),
-        made_by=pl.lit("reconcile"),
-    )
+    adopted = held_links(ENTITY, by_id.select(salesforce_id="record_id", xero_id="found_id"))
     both = pl.concat(
         [
             linked,
@@ -134,7 +123,7 @@ def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping
         rejects = rejects[1:3]
     return Standing(
         linked=with_invoice.filter(pl.col("found_status").is_not_null()),
-        adopted=conform(adopted, LINKS),
+        adopted=adopted,
         open=opened.filter(pl.col("stop").is_null()).drop("stop"),
         rejects=pl.concat(rejects),
     )
@@ -541,7 +530,7 @@ def with_documents(
         contacts(found.open["account_id"].drop_nulls(), party, plan),
         items_of(found.products(documents.lines), product, plan),
     )
-    rows, told = _frame(made.operations, OPERATIONS), _frame(made.rejects, REJECTS)
+    rows, told = rows_frame(made.operations, OPERATIONS), rows_frame(made.rejects, REJECTS)
     operations = pl.concat([plan.operations, rows])
     operations = _with_customers(operations, found.open, party)
     return replace(
@@ -596,11 +585,7 @@ def _with_customers(operations: pl.DataFrame, opened: pl.DataFrame, party: Part)
         for row in to_show.iter_rows(named=True)
         if row["shown"] != "true" and row["account_id"] not in set(already)
     ]
-    return pl.concat([kept, _frame(rows, OPERATIONS)])
-
-
-def _frame(rows: list[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=dict(schema))
+    return pl.concat([kept, rows_frame(rows, OPERATIONS)])
 
 
 def document_operations(
@@ -917,31 +902,28 @@ def _body(
         "InvoiceNumber": None if by_reference else key,
         "Reference": key if by_reference else row["reference"],
         "CurrencyCode": row["stated_currency"],
-        "CurrencyRate": row["currency_rate"] and _exact(row["currency_rate"]),
+        "CurrencyRate": row["currency_rate"] and exact(row["currency_rate"]),
         "Status": row["status"],
         "BrandingThemeID": row["branding"],
-        "LineItems": [_line(line) for line in lines],
+        "LineItems": [line_body(line) for line in lines],
     }
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _line(line: Mapping[str, Any]) -> dict[str, Any]:
+def line_body(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a line of an invoice or credit note as it is sent."""
     made_by = line.get("item_made_by")
     body = {
         "Description": line["description"],
-        "Quantity": _exact(line["quantity"]),
-        "UnitAmount": _exact(line["unit_price"]),
-        "DiscountRate": _exact(line["discount"]) if line["discount"] else None,
+        "Quantity": exact(line["quantity"]),
+        "UnitAmount": exact(line["unit_price"]),
+        "DiscountRate": exact(line["discount"]) if line["discount"] else None,
         "AccountCode": line["account"],
         "TaxType": line["tax"],
         "ItemCode": {"$from": made_by, "field": "Code"} if made_by else line["item"],
         "Tracking": loads(line["tracking"]) if line["tracking"] else None,
     }
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _exact(number: Decimal) -> Decimal:
-    return Decimal(str(spelled(number)))
 
 
 def _told(
@@ -963,20 +945,22 @@ def _told(
         "subtotal": spelled(row["subtotal"], places=2),
         "total_tax": spelled(row["total_tax"], places=2),
         "total": spelled(row["total"], places=2),
-        "lines": [
-            {
-                "description": line["description"],
-                "quantity": spelled(line["quantity"]),
-                "unit_price": spelled(line["unit_price"], places=2),
-                "discount": spelled(line["discount"]),
-                "account": line["account"],
-                "tax": line["tax"],
-                "item": line["item"],
-                **({"tracking": loads(line["tracking"])} if line["tracking"] else {}),
-                "amount": spelled(line["amount"], places=2),
-            }
-            for line in lines
-        ],
+        "lines": [line_told(line) for line in lines],
+    }
+
+
+def line_told(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a line in canonical form."""
+    return {
+        "description": line["description"],
+        "quantity": spelled(line["quantity"]),
+        "unit_price": spelled(line["unit_price"], places=2),
+        "discount": spelled(line["discount"]),
+        "account": line["account"],
+        "tax": line["tax"],
+        "item": line["item"],
+        **({"tracking": loads(line["tracking"])} if line["tracking"] else {}),
+        "amount": spelled(line["amount"], places=2),
     }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping as MappingOf
-from datetime import date
 from typing import Final
 
 from reconcile import reading
@@ -37,7 +35,6 @@ MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
 CHANGES: Final = ("report", "move")
 WITHDRAW: Final = ("ask", "void")
 CREDITS: Final = ("told", "draft")
-LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
 
 
 def read_documents(tree: Marked) -> dict[str, DocumentMapping]:
@@ -67,7 +64,7 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         stages=None if stages is None else _stages(stages, f"{path}.salesforce.stages"),
         xero=reading.choice(target.get("object"), f"{path}.xero.object", ("Invoice",), None),
         date=reading.field_name(reading.needed(keys, "date", tree, path), f"{path}.date"),
-        cut_over=_day(keys.get("cut_over"), f"{path}.cut_over"),
+        cut_over=reading.day(keys["cut_over"], f"{path}.cut_over") if "cut_over" in keys else None,
         status=_status(keys.get("status"), f"{path}.status"),
         number=_numbering(keys, tree, path),
         due_days=_due(keys.get("due"), f"{path}.due"),
@@ -124,20 +121,6 @@ def _stages(tree: Marked, path: str) -> tuple[str, ...]:
     return tuple(reading.text_of(item, path) for item in reading.texts(tree, path))
 
 
-def _day(tree: Marked | None, path: str) -> date | None:
-    if tree is None:
-        return None
-    text = reading.text_of(tree, path)
-    try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise WrongMapping(
-            at=reading.place(tree, path), found=repr(text), expected="a day, as 2026-12-01"
-        ) from None
-
-
 def _status(tree: Marked | None, path: str) -> tuple[tuple[Rule | None, str], ...]:
     """Read one status, or rules of which the first that holds decides; the last one stands without `when`."""
     if tree is None or not isinstance(tree.value, tuple):
@@ -161,13 +144,7 @@ def _numbering(keys: MappingOf[str, Marked], tree: Marked, path: str) -> Numberi
     found = _part(keys, "number", tree, path, NUMBER_KEYS)
     path = f"{path}.number"
     prefix = found.get("prefix")
-    text = "" if prefix is None else reading.text_of(prefix, f"{path}.prefix")
-    if not re.fullmatch(rf"[A-Za-z0-9 ._/#-]{{0,{LONGEST_PREFIX}}}", text) or text != text.strip():
-        raise WrongMapping(
-            at=reading.place(prefix, f"{path}.prefix"),
-            found=repr(text),
-            expected=f"at most {LONGEST_PREFIX} letters, digits, blanks and ._/#-, as SF-",
-        )
+    text = reading.prefix(prefix, f"{path}.prefix")
     kind = reading.choice(found.get("kind"), f"{path}.kind", NUMBERED, "derived")
     if kind == "reserved" and text[-1:].isdigit():
         raise WrongMapping(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date
 from typing import Any, Final
 
 from reconcile import reading
@@ -16,7 +14,6 @@ KEYS: Final = (
 )  # fmt: skip
 SHOWN: Final = ("id", "status")
 ITSELF: Final = "Id"
-LONGEST_PREFIX: Final = 30
 
 
 def read_payments(tree: Marked | None, path: str, *, invoiced: str, settled: str) -> PaymentMapping | None:
@@ -53,9 +50,9 @@ def read_payments(tree: Marked | None, path: str, *, invoiced: str, settled: str
         date=field_of("date"),
         currency=field_of("currency") if "currency" in keys else None,
         scope=reading.rule(keys.get("scope"), f"{path}.scope"),
-        cut_over=_cut_over(reading.needed(keys, "cut_over", tree, path), f"{path}.cut_over"),
+        cut_over=reading.day(reading.needed(keys, "cut_over", tree, path), f"{path}.cut_over"),
         account=account,
-        prefix=_prefix(keys.get("prefix"), f"{path}.prefix"),
+        prefix=reading.prefix(keys.get("prefix"), f"{path}.prefix"),
         link=_link(keys.get("link"), f"{path}.link"),
         at=f"{tree.key_at or tree.at}: {path}",
     )
@@ -68,29 +65,6 @@ def plain_payments(found: PaymentMapping) -> dict[str, Any]:
     meant = {name: value for name, value in vars(found).items() if name != "at"}
     scope = found.scope and found.scope.sql
     return {**meant, "scope": scope, "cut_over": str(found.cut_over), "link": dict(found.link)}
-
-
-def _cut_over(tree: Marked, path: str) -> date:
-    text = reading.text_of(tree, path)
-    try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise WrongMapping(
-            at=reading.place(tree, path), found=repr(text), expected="a day, as 2026-12-01"
-        ) from None
-
-
-def _prefix(tree: Marked | None, path: str) -> str:
-    text = "" if tree is None else reading.text_of(tree, path)
-    if not re.fullmatch(rf"[A-Za-z0-9 ._/#-]{{0,{LONGEST_PREFIX}}}", text) or text != text.strip():
-        raise WrongMapping(
-            at=reading.place(tree, path),
-            found=repr(text),
-            expected=f"at most {LONGEST_PREFIX} letters, digits, blanks and ._/#-, as SF-",
-        )
-    return text
 
 
 def _link(tree: Marked | None, path: str) -> dict[str, str]:

@@ -5,8 +5,8 @@ Every frame has one schema, and it stands here. `conform` is called where a fram
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import polars as pl
 
@@ -687,6 +687,11 @@ AUDIT: Final[Schema] = {
 def empty(schema: Schema) -> pl.DataFrame:
     """Give a frame of that schema without rows."""
     return pl.DataFrame(schema=dict(schema))
+
+
+def rows_frame(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pl.DataFrame:
+    """Give a frame of that schema; what a row does not name is null, and what the schema does not name is left out."""
+    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=dict(schema))
 
 
 def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:

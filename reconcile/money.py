@@ -97,6 +97,11 @@ def spelled(amount: Any, *, places: int = 0) -> str | None:
     return f"{whole}.{fraction}" if fraction else whole
 
 
+def exact(amount: Decimal) -> Decimal:
+    """Give a Decimal without useless zeros, as it goes into a body."""
+    return Decimal(str(spelled(amount)))
+
+
 def has_decimals(number: pl.Expr, most: int) -> pl.Expr:
     """Say whether a number has no more decimals than that."""
     return number == number.round(most)

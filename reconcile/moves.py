@@ -26,10 +26,10 @@ from reconcile.model import (
     MOVES,
     PAIRED_LINES,
     SOURCE_STATE,
-    Schema,
     conform,
+    rows_frame,
 )
-from reconcile.money import EXACT, spelled
+from reconcile.money import EXACT, exact
 
 Row = Mapping[str, Any]
 
@@ -222,11 +222,7 @@ def read_invoices(bodies: Iterable[Row]) -> tuple[pl.DataFrame, pl.DataFrame]:
         for body in shown
         for position, line in enumerate(body.get("LineItems") or (), start=1)
     ]
-    return _frame(headers, INVOICE_STATE), _frame(lines, INVOICE_LINES)
-
-
-def _frame(rows: list[dict[str, Any]], schema: Schema) -> pl.DataFrame:
-    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=dict(schema))
+    return rows_frame(headers, INVOICE_STATE), rows_frame(lines, INVOICE_LINES)
 
 
 def _header_of(body: Row) -> dict[str, Any]:
@@ -802,5 +798,4 @@ def _line_sent(line: Row, *, taxed_alike: bool) -> dict[str, Any]:
 
 
 def _exact(number: Decimal | None) -> Decimal | None:
-    text = spelled(number)
-    return None if text is None else Decimal(text)
+    return None if number is None else exact(number)

@@ -19,6 +19,7 @@ from reconcile.bodies import dumps
 from reconcile.mapping import EntityMapping
 from reconcile.match import Matches
 from reconcile.merge import Merged
+from reconcile.model import LINKS, conform
 from reconcile.native import Limits, limits_of, native_of, reference_piece, unfit
 from reconcile.normalise import Canonical
 
@@ -252,6 +253,22 @@ RULES: Final = {
 
 def _spoken_rule(rule: str) -> str:
     return RULES.get(rule, f"the {rule.replace('_', ' ')}")
+
+
+def held_links(entity: str, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Give LINKS that hold without a write, by the ids that the records carry. Takes salesforce_id and xero_id."""
+    made = pairs.select(
+        "salesforce_id",
+        "xero_id",
+        pl.concat_str(pl.lit(entity), "salesforce_id", "xero_id", separator=":").alias("link_id"),
+        entity=pl.lit(entity),
+        status=pl.lit("linked"),
+        rule=pl.lit("our_ids"),
+        score=pl.lit(1.0),
+        evidence=pl.lit("{}"),
+        made_by=pl.lit("reconcile"),
+    )
+    return conform(made, LINKS)
 
 
 # --- Units --------------------------------------------------------------------------------------------

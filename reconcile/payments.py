@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -21,9 +20,9 @@ from reconcile.documents import CLOSED, organisation_days
 from reconcile.ids import long_ids
 from reconcile.mapped import PaymentMapping, SourceObject
 from reconcile.merge import difference_fingerprint
-from reconcile.model import DRIFT, LINKS, OPERATIONS, RECORDS, REJECTS, TAKEN, VALUES, conform
-from reconcile.money import EXACT, XERO_PLACES, has_decimals, minor_units, numbers, quoted, spelled
-from reconcile.operations import Row, operation_row
+from reconcile.model import DRIFT, OPERATIONS, RECORDS, REJECTS, TAKEN, VALUES, conform, rows_frame
+from reconcile.money import EXACT, XERO_PLACES, exact, has_decimals, minor_units, numbers, quoted, spelled
+from reconcile.operations import Row, held_links, operation_row
 from reconcile.settled import amount_text, guid
 from reconcile.showing import Settlement
 
@@ -192,8 +191,8 @@ def payments(books: Books, mapping: PaymentMapping, source: SourceObject) -> Pay
     rows = [one for row in to_make.iter_rows(named=True) for one in _making(row, books, mapping)]
     rows += [one for frame in (made, now) for row in _to_show(frame) for one in _showing(row, mapping)]
     return Paying(
-        operations=_frame(rows, OPERATIONS),
-        adopted=_links(found),
+        operations=rows_frame(rows, OPERATIONS),
+        adopted=held_links(ENTITY, found.select(salesforce_id="record_id", xero_id="payment_id")),
         asked=_asked(waiting),
         rejects=pl.concat(
             [
@@ -476,7 +475,7 @@ def _moved() -> pl.Expr:
 
 def _making(row: Mapping[str, Any], books: Books, mapping: PaymentMapping) -> list[Row]:
     """Give the operations that record a payment: the payment, and what its record shows of it."""
-    amount = Decimal(str(spelled(row["amount"])))
+    amount = exact(row["amount"])
     body = {
         "Invoice": {"InvoiceID": row["invoice_id"]},
         "Account": {"AccountID": books.account.account_id},
@@ -557,21 +556,6 @@ def _projection(
     )
 
 
-def _links(found: pl.DataFrame) -> pl.DataFrame:
-    made = found.select(
-        pl.concat_str(pl.lit(ENTITY), "record_id", "payment_id", separator=":").alias("link_id"),
-        entity=pl.lit(ENTITY),
-        salesforce_id="record_id",
-        xero_id="payment_id",
-        status=pl.lit("linked"),
-        rule=pl.lit("our_ids"),
-        score=pl.lit(1.0),
-        evidence=pl.lit("{}"),
-        made_by=pl.lit("reconcile"),
-    )
-    return conform(made, LINKS)
-
-
 def _asked(waiting: pl.DataFrame) -> pl.DataFrame:
     """Give DRIFT: money that Xero may have already, of which only a person can tell."""
     return conform(
@@ -599,10 +583,6 @@ def _rejects(rows: pl.DataFrame, reason: pl.Expr, *, stage: str = "plan") -> pl.
         reason=reason,
     )
     return conform(told, REJECTS)
-
-
-def _frame(rows: list[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=dict(schema))
 
 
 # --- For checks and names -------------------------------------------------------------------------------

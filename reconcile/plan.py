@@ -29,6 +29,7 @@ from reconcile.model import (
     SIDES,
     conform,
     empty,
+    rows_frame,
 )
 from reconcile.operations import (
     Part,
@@ -124,7 +125,7 @@ def _plan(
     new = pl.concat([empty(LINKS), *(part.matches.new for part in parts)])
     told = [frame for part in parts for frame in (part.matches.incidents, part.merged.rejects)]
     return Plan(
-        operations=_frame(rows, OPERATIONS),
+        operations=rows_frame(rows, OPERATIONS),
         adopted_links=new.filter(~later),
         adopted_moves=moves.filter(~later),
         moves=moves.filter(later),
@@ -132,13 +133,8 @@ def _plan(
         conflicts=drift.filter(pl.col("why") == "conflict"),
         review=pl.concat([empty(REVIEW), *(part.matches.review for part in parts), *review]),
         unmatched=pl.concat([empty(UNMATCHED), *(part.matches.unmatched for part in parts)]),
-        rejects=pl.concat([*told, _frame(rejects, REJECTS)]),
+        rejects=pl.concat([*told, rows_frame(rejects, REJECTS)]),
     )
-
-
-def _frame(rows: Sequence[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
-    columns = {name: [row.get(name) for row in rows] for name in schema}
-    return pl.DataFrame(columns, schema=dict(schema))
 
 
 # --- Order --------------------------------------------------------------------------------------------

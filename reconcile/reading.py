@@ -6,10 +6,14 @@ import difflib
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
+from datetime import date
+from typing import Final
 
 from reconcile.errors import WrongMapping
 from reconcile.mapped import Rule
 from reconcile.marked import Marked, describe
+
+LONGEST_PREFIX: Final = 30  # with an id and a revision it stays far below what Xero takes (255)
 
 
 def known_keys(tree: Marked, path: str, known: tuple[str, ...]) -> dict[str, Marked]:
@@ -91,6 +95,28 @@ def whole(tree: Marked | None, path: str, least: int, most: int, default: int) -
             at=place(tree, path), found=repr(text), expected=f"a number from {least} to {most}"
         )
     return int(text)
+
+
+def day(tree: Marked, path: str) -> date:
+    text = text_of(tree, path)
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise WrongMapping(at=place(tree, path), found=repr(text), expected="a day, as 2026-12-01") from None
+
+
+def prefix(tree: Marked | None, path: str) -> str:
+    """Give what stands before an id in a number or reference."""
+    text = "" if tree is None else text_of(tree, path)
+    if not re.fullmatch(rf"[A-Za-z0-9 ._/#-]{{0,{LONGEST_PREFIX}}}", text) or text != text.strip():
+        raise WrongMapping(
+            at=place(tree, path),
+            found=repr(text),
+            expected=f"at most {LONGEST_PREFIX} letters, digits, blanks and ._/#-, as SF-",
+        )
+    return text
 
 
 def not_one_of(at: str, found: str, allowed: tuple[str, ...], what: str = "") -> WrongMapping:

@@ -17,7 +17,7 @@ import polars as pl
 from reconcile.bodies import dumps
 from reconcile.ids import long_ids
 from reconcile.mapped import SHOWN_BY, SHOWN_ENTITIES, SHOWN_FIELDS, SHOWN_UNIT, SOURCE_OBJECTS
-from reconcile.model import OPERATIONS, PROJECTIONS, RECORDS, REJECTS, VALUES, conform, empty
+from reconcile.model import OPERATIONS, PROJECTIONS, RECORDS, REJECTS, VALUES, conform, empty, rows_frame
 from reconcile.operations import Row, operation_row
 from reconcile.settled import Ledger, account_balances, balances, guid, settled, settlements
 from reconcile.shown import (
@@ -167,7 +167,7 @@ def within(
             listed = ", ".join(missing)
             told.append(_untold(f"{at}: {name} lacks {listed}, or this user may not edit them. {REMEDY}"))
         kept[name] = frame.select(one for one in frame.columns if one not in missing)
-    return kept, _frame(told, REJECTS)
+    return kept, rows_frame(told, REJECTS)
 
 
 REMEDY: Final = (
@@ -177,10 +177,6 @@ REMEDY: Final = (
 
 def _untold(reason: str) -> Row:
     return {"stage": "plan", "entity": "payment", "side": "salesforce", "reason": reason}
-
-
-def _frame(rows: list[Row], schema: Mapping[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=dict(schema))
 
 
 # --- What is to be set ----------------------------------------------------------------------------------
@@ -235,7 +231,7 @@ def showing_operations(
             rows.append(row)
             if name == INVOICES and row["action"] == "create":
                 makers[str(key)] = row["operation_id"]
-    return _frame(rows, OPERATIONS)
+    return rows_frame(rows, OPERATIONS)
 
 
 def _operation(

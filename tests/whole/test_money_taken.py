@@ -15,21 +15,11 @@ from settled_pair import SCOPES, Till
 from whole_pair import Body, Pair
 
 from pipelines.plans import Planned
+from tests.chaos.people import MONEY
 
 D = Decimal
 ROOT = Path(__file__).parents[2]
 DEAL = "Larkfield"
-OBJECT = {
-    "name": "Money__c", "label": "Money", "plural": "Moneys",
-    "fields": [
-        {"name": "Opportunity__c", "type": "reference", "reference": "Opportunity"},
-        {"name": "Amount__c", "type": "currency", "precision": 18, "scale": 2},
-        {"name": "Taken_On__c", "type": "date"},
-        {"name": "State__c", "type": "string", "length": 40},
-        {"name": "Xero_Payment_ID__c", "type": "string", "length": 36},
-        {"name": "Xero_Payment_Status__c", "type": "string", "length": 20},
-    ],
-}  # fmt: skip
 MAPPING = """
 extends: [demo]
 documents:
@@ -95,7 +85,7 @@ class Desk(Till):
 @pytest.fixture
 def desk(pair: Pair) -> Desk:
     """One approved invoice, one draft, and the object in which money is noted."""
-    pair.control("salesforce", "POST", "objects", OBJECT)
+    pair.control("salesforce", "POST", "objects", MONEY)
     (pair.folder / "mapping.yaml").write_text(MAPPING)
     pair.set("xero", scopes=SCOPES.replace("payments.read", "payments"))
     pair.set("limits", late_application_s=1)
