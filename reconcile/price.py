@@ -2,7 +2,7 @@
 
 Counted as the push works: in waves, by record, in the vendors' batches; each object is looked at, Salesforce's
 writes are read back, and all that was written is read again. What nobody can know before is left out: a reply that is
-lost, an edit that comes in between, a list that Xero gives in smaller pages.
+lost, an edit that comes in between or in the second of the look, a list that Xero gives in smaller pages.
 """
 
 from __future__ import annotations
