@@ -28,6 +28,7 @@ CAUSE_WORDS: Final = {
     "extra_document": "invoice in Xero alone",
     "missing_line": "line not in Xero",
     "extra_line": "line in Xero alone",
+    "credited": "taken off by a credit note",
     "currency": "another currency",
     "timing": "another month",
     "status": "another status",
@@ -46,7 +47,7 @@ CAUSE_WORDS: Final = {
 KINDS: Final = {
     "on one side alone": ("missing_document", "extra_document", "missing_line", "extra_line"),
     "booked elsewhere": ("currency", "timing", "status", "account", "currency_rate"),
-    "another amount": ("price_or_quantity", "discount", "tax_inclusion", "tax_code", "tax_rate"),
+    "another amount": ("credited", "price_or_quantity", "discount", "tax_inclusion", "tax_code", "tax_rate"),
     "rounding": ("rounding_line", "rounding_document"),
     "not explained": ("unexplained",),
 }

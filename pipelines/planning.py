@@ -754,7 +754,7 @@ def _closed(ctx: Context, decided: Decided) -> Closed:
     headers = invoicing.documents.headers.drop_nulls("currency_rate")
     rates = model.conform(headers.rename({"currency_rate": "rate"}), model.DOCUMENT_RATES)
     try:
-        return close_books(invoicing.documents, invoicing.raw, held, rates, mapping)
+        return close_books(invoicing.documents, {**decided.raw, **invoicing.raw}, held, rates, mapping)
     except Exception as error:  # noqa: BLE001  (a bug: its text may hold a value, its place does not)
         last = traceback.extract_tb(error.__traceback__)[-1]
         return not_closed(f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}")

@@ -41,7 +41,8 @@ DOCUMENT: Final = ["document_key", "linked"]
 LINE: Final = ["document_key", "line_key", "nth"]
 # Of these a document has one: they are told once for all its lines.
 OF_DOCUMENT: Final = (
-    "missing_document", "extra_document", "currency", "timing", "status", "currency_rate", "rounding_document",
+    "missing_document", "extra_document", "credited", "currency", "timing", "status", "currency_rate",
+    "rounding_document",
 )  # fmt: skip
 # What moves a line from one group to another: the column that says so, and how it is shown.
 MOVES: Final = {
@@ -290,10 +291,20 @@ def _documents_of_one_side(rows: pl.DataFrame) -> pl.DataFrame:
     missing = pl.col("side") == "salesforce"
     sign = pl.when(missing).then(pl.lit(Decimal(-1), AMOUNT)).otherwise(pl.lit(Decimal(1), AMOUNT))
     other = pl.when(missing).then(pl.lit("Xero")).otherwise(pl.lit("Salesforce"))
-    cause = pl.when(missing).then(pl.lit("missing_document")).otherwise(pl.lit("extra_document"))
+    credits = ~missing & pl.col("credits").is_not_null()
+    cause = (
+        pl.when(missing)
+        .then(pl.lit("missing_document"))
+        .when(credits)
+        .then(pl.lit("credited"))
+        .otherwise(pl.lit("extra_document"))
+    )
     unlinked = pl.format("no document of {} is linked to it", other)
     alone = pl.format("linked, but its partner is not among the documents of {}", other)
-    evidence = pl.when(pl.col("linked").fill_null(False)).then(alone).otherwise(unlinked)
+    taken = pl.format("a credit note takes it off the invoice of {}", "credits")
+    evidence = (
+        pl.when(credits).then(taken).when(pl.col("linked").fill_null(False)).then(alone).otherwise(unlinked)
+    )
     place = {name: pl.col(name) for name in PLACE}
     return _told(rows, cause, place, pl.col("amount") * sign, pl.col("tax_amount") * sign, evidence)
 

@@ -23,6 +23,7 @@ from reconcile.model import (
     LINE_LINKS,
     MEASURE,
     MEASURES,
+    RAW,
     SOURCE_STATE,
     TOTALS,
     Schema,
@@ -99,8 +100,8 @@ def close_books(
 ) -> Closed:
     """Add both books up, explain what differs, and say what a person must hear of it.
 
-    Takes what `canonical_documents` gave of RAW, that RAW (of Xero Invoice, Account and TaxRate), LINKS of documents
-    that hold, and DOCUMENT_RATES of those that were sent with a rate.
+    Takes what `canonical_documents` gave of RAW, that RAW (of Xero Invoice, Account and TaxRate, and CreditNote where
+    credit notes are read), LINKS of documents that hold, and DOCUMENT_RATES of those that were sent with a rate.
     Raises what only a bug raises; `not_closed` then stands in for the result.
     """
     lines = invoice_lines(raw[f"xero.{mapping.xero}"], links)
@@ -111,7 +112,7 @@ def close_books(
         proved.totals,
         proved.differences,
         findings(proved.totals, proved.differences, found.rejects),
-        _names(proved.differences, documents, lines),
+        _names(proved.differences, documents, lines, raw.get("xero.CreditNote", empty(RAW))),
     )
 
 
@@ -161,12 +162,16 @@ def _linked(documents: Documents, links: pl.DataFrame, lines: pl.DataFrame) -> L
     )
 
 
-def _names(differences: pl.DataFrame, documents: Documents, lines: pl.DataFrame) -> dict[str, str]:
+def _names(
+    differences: pl.DataFrame, documents: Documents, lines: pl.DataFrame, notes: pl.DataFrame
+) -> dict[str, str]:
     """Give what a person calls the documents and lines that differ: a deal by its name, an invoice by its number."""
+    numbered = live_texts(notes, ("CreditNoteID", "CreditNoteNumber"), "CreditNoteID")
     told = pl.concat(
         [
             documents.headers.select("record_id", "name"),
             documents.invoices.select("record_id", name="number"),
+            numbered.select(pl.col("record_id").str.to_lowercase(), name="CreditNoteNumber"),
             documents.lines.select(record_id="line_id", name="description"),
             lines.select(record_id=pl.col("line_item_id").str.to_lowercase(), name="description"),
         ]

@@ -521,6 +521,7 @@ BOOKED: Final[Schema] = {
     "inclusive": pl.Boolean,  # unit prices hold the tax
     "amount": pl.Decimal(38, 4),  # without tax; never null
     "tax_amount": pl.Decimal(38, 4),  # never null
+    "credits": pl.String,  # of a credit note: the document_key of the invoice that it takes from
 }
 
 # Why two books differ, in the order in which a difference is taken apart: each cause is worth what it moves
@@ -530,6 +531,7 @@ CAUSES: Final = {
     "extra_document": "Xero alone has the document",
     "missing_line": "both have the document, Salesforce alone has the line",
     "extra_line": "both have the document, Xero alone has the line",
+    "credited": "a credit note of Xero takes it off an invoice that both have",
     "currency": "the document stands in another currency",
     "timing": "the document stands in another month",
     "status": "the document stands under another status",

@@ -18,7 +18,7 @@ from reconcile.decode import decode_all, decoded_bodies
 from reconcile.documents import CLOSED, Documents
 from reconcile.ids import wire_instants
 from reconcile.mapped import DocumentMapping
-from reconcile.model import BOOKED, MEASURE, MEASURES, REJECTS, SIDE, SIDES, TOTALS, conform
+from reconcile.model import BOOKED, MEASURE, MEASURES, RAW, REJECTS, SIDE, SIDES, TOTALS, conform, empty
 from reconcile.money import (
     AMOUNT,
     EXACT,
@@ -32,10 +32,9 @@ from reconcile.money import (
 )
 
 AMOUNTS: Final = {"net": "amount", "tax": "tax_amount"}
-# What is read of an invoice of Xero, and of its lines.
+# What is read of a document of Xero, and of its lines.
 HEADER: Final = (
-    "InvoiceID", "Type", "Status", "CurrencyCode", "CurrencyRate", "LineAmountTypes", "DateString", "Date",
-    "SubTotal", "TotalTax",
+    "Type", "Status", "CurrencyCode", "CurrencyRate", "LineAmountTypes", "DateString", "Date", "SubTotal", "TotalTax",
 )  # fmt: skip
 LINE_NUMBERS: Final = ("Quantity", "UnitAmount", "LineAmount", "TaxAmount", "DiscountRate", "DiscountAmount")
 NUMBERS: Final = ("CurrencyRate", "SubTotal", "TotalTax", *LINE_NUMBERS)
@@ -46,6 +45,7 @@ LINES: Final = pl.List(
         )
     )
 )
+ALLOCATIONS: Final = pl.List(pl.Struct({"Invoice": pl.Struct({"InvoiceID": pl.String})}))
 # One row a document of a side; amount and tax_amount are what its total has beyond its lines.
 HEADERS: Final = {
     "side": SIDE,
@@ -59,6 +59,7 @@ HEADERS: Final = {
     "inclusive": pl.Boolean,
     "amount": AMOUNT,
     "tax_amount": AMOUNT,
+    "credits": pl.String,  # of a credit note: the document_key that it takes from
     "fault": pl.String,  # why it can't be read; null: it can
 }
 # One row a line of a side.
@@ -172,12 +173,13 @@ def booked(
     rates: pl.DataFrame,
     mapping: DocumentMapping,
 ) -> Booked:
-    """Bring opportunities and sales invoices into one frame, as the control totals take them.
+    """Bring opportunities, sales invoices and their credit notes into one frame, as the control totals take them.
 
-    Takes what `canonical_documents` gave of RAW, and that RAW (of Xero Invoice, Account and TaxRate); LINKS of
-    documents that hold; PAIRED_LINES; DOCUMENT_RATES. Gives BOOKED, by side, document and line: of Salesforce what
-    is won, in scope, and linked or due since the cut-over; of Xero what is linked, or is dated since then and
-    neither voided nor deleted.
+    Takes what `canonical_documents` gave of RAW, and that RAW (of Xero Invoice, Account and TaxRate, and CreditNote
+    where credit notes are read); LINKS of documents that hold; PAIRED_LINES; DOCUMENT_RATES. Gives BOOKED, by side,
+    document and line: of Salesforce what is won, in scope, and linked or due since the cut-over; of Xero what is
+    linked, or is dated since then and neither voided nor deleted; and the credit notes of these, and those dated
+    since then, with amounts below nothing.
     What Salesforce leaves to the ledger is the ledger's: account and tax where neither mapping nor line names
     one, a currency rate that is not sent, the status of an invoice that it does not show. A tax that neither
     book tells is that of the line's account; where its rate is not known it counts as nothing.
@@ -189,11 +191,18 @@ def booked(
     invoices = _invoices(raw["xero.Invoice"], known, mapping)
     theirs = _entries(invoices, pairs, codes)
     ledger = _of_xero(invoices, theirs)
+    notes = _credit_notes(raw.get("xero.CreditNote", empty(RAW)), invoices, documents.invoices, mapping)
+    credited = _entries(notes, pairs, codes)
     deals = _of_salesforce(documents.headers, known, ledger, rates, mapping)
     ours = _priced(documents.lines, deals, theirs, codes, mapping)
-    headers, entries = pl.concat([deals, ledger]), pl.concat([ours, theirs])
+    headers = pl.concat([deals, ledger, _negated(_of_xero(notes, credited))])
+    entries = pl.concat([ours, theirs, _negated(credited)])
     faults = _faults(headers, entries)
-    sound = headers.join(faults, on="document_key", how="anti")
+    whole = headers.join(faults, on="document_key", how="anti")
+    # Without its invoice a credit note would stand for nothing.
+    sound = whole.join(
+        faults.drop_nulls("document_key"), left_on="credits", right_on="document_key", how="anti"
+    )
     of_header = sound.drop("amount", "tax_amount")
     lines = entries.join(of_header, on=["side", "record_id"], how="inner", validate="m:1")
     rows = pl.concat([conform(lines, BOOKED), conform(sound, BOOKED)])
@@ -246,16 +255,68 @@ def live_texts(
 
 def _invoices(raw: pl.DataFrame, known: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
     """Give the sales invoices that count, with line_items; fault where one can't be read."""
-    table = live_texts(raw, HEADER, "InvoiceID", NUMBERS).with_columns(pl.col("record_id").str.to_lowercase())
-    owned = table.with_columns(line_items(table)).join(
+    table = live_texts(raw, ("InvoiceID", *HEADER), "InvoiceID", NUMBERS)
+    owned = table.with_columns(pl.col("record_id").str.to_lowercase(), line_items(table)).join(
         known, left_on="record_id", right_on="xero_id", how="left", validate="m:1", maintain_order="left"
     )
+    read = _read_headers(owned.with_columns(linked=pl.col("document_key").is_not_null(), credits=None))
+    sale = pl.col("Type").fill_null("ACCREC").str.to_uppercase() == "ACCREC"
+    counts = _dated(mapping) & ~pl.col("status").is_in(CLOSED).fill_null(False)
+    return read.filter((sale & (pl.col("linked") | counts)) | pl.col("fault").is_not_null())
+
+
+def _credit_notes(
+    raw: pl.DataFrame, invoices: pl.DataFrame, numbered: pl.DataFrame, mapping: DocumentMapping
+) -> pl.DataFrame:
+    """Give the credit notes of sales that count, as `_invoices` does; credits: the document that each takes from.
+
+    Takes RAW of CreditNote, what `_invoices` gave, and the number of each invoice by record_id. A credit note
+    takes from the invoice that it is set against; before it is, from the one whose number is its reference.
+    """
+    table = live_texts(raw, ("CreditNoteID", "Reference", *HEADER), "CreditNoteID", NUMBERS)
+    of_both = invoices.filter("linked").select(invoice_id="record_id", credits="document_key")
+    by_number = (
+        numbered.select(invoice_id=pl.col("record_id").str.to_lowercase(), Reference="number")
+        .join(of_both, on="invoice_id", how="inner")
+        .unique("Reference", keep="none")
+        .select("Reference", by_number="credits")
+    )
+    found = (
+        table.with_columns(pl.col("record_id").str.to_lowercase(), line_items(table), _set_against(table))
+        .join(of_both, on="invoice_id", how="left", validate="m:1", maintain_order="left")
+        .join(by_number, on="Reference", how="left", validate="m:1", maintain_order="left")
+    )
+    credits = pl.coalesce("credits", pl.when(pl.col("invoice_id").is_null()).then("by_number"))
+    read = _read_headers(
+        found.with_columns(credits=credits, linked=False, document_key=pl.lit(None, pl.String))
+    )
+    sale = pl.col("Type").fill_null("ACCRECCREDIT").str.to_uppercase() == "ACCRECCREDIT"
+    stands = ~pl.col("status").is_in(CLOSED).fill_null(False)
+    counts = stands & (pl.col("credits").is_not_null() | _dated(mapping))
+    return read.filter((sale & counts) | pl.col("fault").is_not_null())
+
+
+def _set_against(table: pl.DataFrame) -> pl.Series:
+    """Give the one invoice that each credit note is set against (invoice_id); null where it is none, or several."""
+    bodies = table.select(pl.when("sound").then("body").otherwise(pl.lit("{}"))).to_series()
+    found = _decoded_lines(bodies, pl.Struct({"Allocations": ALLOCATIONS})).to_frame("found")
+    invoice = pl.element().struct.field("Invoice").struct.field("InvoiceID").str.to_lowercase()
+    ids = pl.col("found").struct.field("Allocations").list.eval(invoice).list.unique()
+    return found.select(invoice_id=pl.when(ids.list.len() == 1).then(ids.list.first())).to_series()
+
+
+def _dated(mapping: DocumentMapping) -> pl.Expr:
+    since = pl.col("date") >= pl.lit(mapping.cut_over, pl.Date)
+    return (pl.col("date").is_null() | since).fill_null(False)
+
+
+def _read_headers(owned: pl.DataFrame) -> pl.DataFrame:
+    """Add what HEADERS say of a document; fault where it can't be read."""
     kind = pl.col("LineAmountTypes").fill_null("Exclusive").str.to_lowercase()
     day = pl.col("DateString").str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
-    unreadable = pl.lit("the body is not the JSON of an invoice with its lines")
-    read = owned.with_columns(
+    unreadable = pl.lit("the body is not the JSON of a document with its lines")
+    return owned.with_columns(
         side=pl.lit("xero"),
-        linked=pl.col("document_key").is_not_null(),
         document_key=pl.coalesce("document_key", "record_id"),
         currency=pl.col("CurrencyCode").str.to_uppercase(),
         date=pl.coalesce(day, wire_instants(pl.col("Date")).dt.date()),
@@ -267,10 +328,12 @@ def _invoices(raw: pl.DataFrame, known: pl.DataFrame, mapping: DocumentMapping) 
         no_tax=kind == "notax",
         fault=pl.when(~pl.col("sound") | pl.col("line_items").is_null()).then(unreadable),
     )
-    sale = pl.col("Type").fill_null("ACCREC").str.to_uppercase() == "ACCREC"
-    dated = pl.col("date").is_null() | (pl.col("date") >= pl.lit(mapping.cut_over, pl.Date))
-    counts = dated.fill_null(False) & ~pl.col("status").is_in(CLOSED).fill_null(False)
-    return read.filter((sale & (pl.col("linked") | counts)) | pl.col("fault").is_not_null())
+
+
+def _negated(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give what credit notes hold as what it takes off."""
+    held = [name for name in ("quantity", *AMOUNTS.values()) if name in rows.columns]
+    return rows.with_columns((Decimal(0) - pl.col(name)).cast(rows.schema[name]).alias(name) for name in held)
 
 
 def line_items(table: pl.DataFrame) -> pl.Series:

@@ -57,6 +57,7 @@ class Document:
     lines: list[Line]
     linked: bool = True
     beyond: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
+    credits: str | None = None  # of a credit note: the key of the document that it takes from
 
     def reckon(self, line: Line, places: int | None = None) -> None:
         """Give a line what its figures say."""
@@ -135,7 +136,7 @@ def rows_of(side: str, document: Document) -> Iterator[tuple[object, ...]]:
         return (
             *(side, document.key, document.linked, own[0], document.currency, document.on, document.status),
             *own[1:],
-            *(document.per_base, document.inclusive, net, tax),
+            *(document.per_base, document.inclusive, net, tax, document.credits),
         )
 
     yield row(None, *document.beyond)
@@ -341,6 +342,17 @@ def made_by_hand(dice: Random, ours: Document, theirs: Document, month: Month) -
     return [told("extra_document", twin, twin.sums())]
 
 
+def credited(dice: Random, ours: Document, theirs: Document, month: Month) -> Found:
+    """A credit note takes off one line of an invoice that both books have."""
+    line = pick(dice, theirs)
+    if line is None:
+        return None
+    taken = replace(line, key=f"{line.key}-off", quantity=-line.quantity, net=-line.net, levied=-line.levied)
+    note = replace(theirs, key=f"C-{theirs.key}", lines=[taken], linked=False, credits=theirs.key)
+    month.xero.append(note)
+    return [told("credited", note, note.sums())]
+
+
 def moved_whole(cause: str, change: Callable[[Random, Document], None]) -> Plant:
     """A mistake in the header of Xero's document: all its lines stand in another group."""
 
@@ -478,6 +490,7 @@ MISTAKES: dict[str, Plant] = {
     "never made": never_made,
     "linked and gone": lost_though_linked,
     "made by hand": made_by_hand,
+    "credited in Xero": credited,
     "halves rounded to even": halves_to_even,
     "yen and fils rounded to two decimals": two_decimals,
     "the sum rounded once": sum_rounded_once,

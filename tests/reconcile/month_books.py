@@ -71,10 +71,14 @@ def month_in_books(seed: int, documents: int, times: int = 1, *, clean: bool = F
 def half_of(month: Month, *, inclusive: bool) -> Month:
     """The documents whose prices in Salesforce hold the tax, or the others: a mapping says one of both for all."""
     keys = {document.key for document in month.salesforce if document.inclusive == inclusive}
+
+    def wanted(key: str) -> bool:
+        return key.removeprefix("X-").removeprefix("C-") in keys
+
     return Month(
-        [document for document in month.salesforce if document.key in keys],
-        [document for document in month.xero if document.key.removeprefix("X-") in keys],
-        [one for one in month.planted if one.document.removeprefix("X-") in keys],
+        [document for document in month.salesforce if wanted(document.key)],
+        [document for document in month.xero if wanted(document.key)],
+        [one for one in month.planted if wanted(one.document)],
     )
 
 
@@ -114,11 +118,19 @@ def books_of(month: Month, *, inclusive: bool) -> MonthBooks:
             deal_lines[line_id] = a_deal_line(line_id, deal, place, line)
             codes.append((line_id, line.account, line.tax))
     invoice_ids = {document.key: xero_id(7000 + place) for place, document in enumerate(month.xero)}
-    invoices = {invoice_ids[one.key]: an_invoice(invoice_ids[one.key], one) for one in month.xero}
+    invoices = {
+        invoice_ids[one.key]: an_invoice(invoice_ids[one.key], one) for one in month.xero if not one.credits
+    }
+    notes = {
+        invoice_ids[one.key]: a_credit_note(invoice_ids[one.key], invoice_ids[one.credits], one)
+        for one in month.xero
+        if one.credits
+    }
     raw = books.raw() | {
         "salesforce.Opportunity": raw_of(deals),
         "salesforce.OpportunityLineItem": raw_of(deal_lines),
         "xero.Invoice": raw_of(invoices),
+        "xero.CreditNote": raw_of(notes),
     }
     linked = [
         (deal_ids[one.key], invoice_ids.get(one.key, xero_id(900_000 + place)), one.per_base)
@@ -183,6 +195,17 @@ def an_invoice(invoice: str, document: Document) -> dict[str, Any]:
         "Total": net + tax,
         "LineItems": [an_entry(invoice, place, line, document) for place, line in enumerate(document.lines)],
     }
+
+
+def a_credit_note(note: str, invoice: str, document: Document) -> dict[str, Any]:
+    """Xero states what it takes off as amounts above nothing."""
+    lines = [
+        replace(line, quantity=-line.quantity, net=-line.net, levied=-line.levied) for line in document.lines
+    ]
+    body = an_invoice(note, replace(document, lines=lines))
+    numbers = {"CreditNoteID": body.pop("InvoiceID"), "CreditNoteNumber": body.pop("InvoiceNumber")}
+    allocated = [{"Amount": body["Total"], "Invoice": {"InvoiceID": invoice}}]
+    return body | numbers | {"Type": "ACCRECCREDIT", "Allocations": allocated}
 
 
 def an_entry(invoice: str, place: int, line: Line, document: Document) -> dict[str, Any]:

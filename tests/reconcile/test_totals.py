@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sales import Sales, linked, sales
 from sales import line as deal_line
+from two_books import raw_of, xero_id
 
 from reconcile.documents import canonical_documents
 from reconcile.model import BOOKED, DIFFERENCES, DOCUMENT_RATES, LINKS, PAIRED_LINES, conform, empty
@@ -455,9 +456,16 @@ def invoiced(books: Sales, *entries: dict[str, Any], **fields: Any) -> str:
     return invoice
 
 
-def read(books: Sales, deals: dict[str, str] | None = None, rates: dict[str, str] | None = None) -> Booked:
+def read(
+    books: Sales,
+    deals: dict[str, str] | None = None,
+    rates: dict[str, str] | None = None,
+    notes: list[dict[str, Any]] | None = None,
+) -> Booked:
     """Opportunity -> invoice that is linked to it; their lines are paired one after the other."""
     deals, raw = deals or {}, books.raw()
+    if notes is not None:
+        raw["xero.CreditNote"] = raw_of({note["CreditNoteID"]: note for note in notes})
     documents = canonical_documents(raw, books.invoicing)
     links = pl.DataFrame(
         [{"salesforce_id": deal, "xero_id": invoice} for deal, invoice in deals.items()],
@@ -584,6 +592,73 @@ def test_a_voided_invoice_of_a_deal_is_told_by_the_status_that_the_deal_shows():
     assert sorted(told_of(read(books, {deal: invoice}))) == sorted(moved)
 
 
+def note(*entries: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A credit note as Xero shows it: its amounts are above nothing."""
+    net = sum((one["LineAmount"] for one in entries), Decimal(0))
+    tax = sum((one["TaxAmount"] for one in entries), Decimal(0))
+    known = {
+        "CreditNoteID": xero_id(8000),
+        "Type": "ACCRECCREDIT",
+        "Status": "AUTHORISED",
+        "CurrencyCode": "GBP",
+    }
+    known |= {
+        "DateString": "2026-11-24T00:00:00",
+        "CurrencyRate": Decimal(1),
+        "SubTotal": net,
+        "TotalTax": tax,
+    }
+    return known | {"Total": net + tax, "LineItems": list(entries)} | fields
+
+
+OFF = entry(5, 1, "19.99", "19.99", "4.00")
+TOO_MANY = entry(0, 3, "19.99", "59.97", "11.99")
+CLAIMED = ("price_or_quantity", Decimal("19.99"), Decimal("3.99"))
+
+
+def against(invoice: str) -> list[dict[str, Any]]:
+    return [{"Amount": Decimal("23.99"), "Invoice": {"InvoiceID": invoice.upper()}}]
+
+
+NUMBER, ALLOCATED = "INV-0001", {"Allocations": against(xero_id(7001))}
+ELSEWHERE = against(xero_id(9))
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        (ALLOCATED, "credited"),
+        ({"Reference": NUMBER}, "credited"),
+        ({"Reference": NUMBER, "DateString": "2020-01-01T00:00:00"}, "credited"),
+        ({}, "extra_document"),
+        ({"Reference": NUMBER, "Allocations": ELSEWHERE}, "extra_document"),
+        ({"Allocations": ALLOCATED["Allocations"] + ELSEWHERE}, "extra_document"),
+        ({"Reference": NUMBER, "Status": "VOIDED"}, None),
+        ({"Reference": NUMBER, "Type": "ACCPAYCREDIT"}, None),
+        ({"DateString": "2020-01-01T00:00:00"}, None),
+    ],
+)
+def test_a_credit_note_takes_off_what_its_invoice_claims_too_much(fields, cause):
+    books, deal = sold()
+    invoice = invoiced(books, TOO_MANY, SECOND)
+    assert (invoice, books.invoices[invoice]["InvoiceNumber"]) == (xero_id(7001), NUMBER)
+    found = read(books, {deal: invoice}, notes=[note(OFF, **fields)])
+    expected = [(cause, Decimal("-19.99"), Decimal("-4.00"))] if cause else []
+    assert sorted(told_of(found)) == sorted([*expected, CLAIMED])
+    totals = control_totals(found.rows).totals
+    net = totals.filter(pl.col("measure") == "net")
+    assert net["difference"].sum() == (Decimal(0) if cause else Decimal("19.99"))
+    assert totals["residual"].sum() == 0
+
+
+def test_the_credit_note_of_an_invoice_that_cannot_be_read_is_set_aside_with_it():
+    books, deal = sold()
+    invoice = invoiced(books, TOO_MANY, LineItems="none")
+    found = read(books, {deal: invoice}, notes=[note(OFF, Allocations=against(invoice))])
+    assert found.rows.is_empty()
+    assert found.rejects["record_id"].to_list() == [invoice]
+
+
 def test_the_rate_that_was_sent_is_held_against_the_ledgers():
     books, deal = sold()
     invoice = invoiced(books, FIRST, SECOND, CurrencyRate=Decimal("1.2500000000"))
@@ -596,7 +671,7 @@ def test_the_rate_that_was_sent_is_held_against_the_ledgers():
     ("first", "fields", "reason"),
     [
         ({"LineAmount": "much"}, {}, "a line has no amount"),
-        ({}, {"LineItems": "none"}, "the body is not the JSON of an invoice with its lines"),
+        ({}, {"LineItems": "none"}, "the body is not the JSON of a document with its lines"),
         ({}, {"LineItems": []}, "its lines were not read"),
         ({}, {"DateString": "some day"}, "its date is not known"),
     ],

@@ -73,6 +73,24 @@ def of(planned: Planned) -> list[tuple[str, str]]:
     return planned.operations.select("object", "action").rows()
 
 
+def apart(planned: Planned, which: str, note: Body) -> dict[str, Decimal]:
+    """What the books differ by without tax, by cause: the deal's invoice, and the credit note."""
+    ids = [which, note["CreditNoteID"]]
+    found = (
+        planned.differences.filter(pl.col("document_key").is_in(ids))
+        .group_by("cause")
+        .agg(pl.col("net").sum())
+    )
+    return dict(found.cast({"cause": pl.String}).iter_rows())
+
+
+def difference(planned: Planned) -> Decimal:
+    """What Xero's approved sales are more than Salesforce's, without tax."""
+    approved = pl.col("status").is_in(["AUTHORISED", "PAID"])  # a credit note that is used up is paid
+    totals = planned.control_totals.filter(approved, pl.col("measure") == "net")
+    return D(totals["difference"].sum())
+
+
 def carry(pair: Pair, planned: Planned) -> None:
     assert set(pair.apply(planned)["outcome"]) == {"confirmed"}
     again = pair.plan()
@@ -85,6 +103,7 @@ def test_less_sold_becomes_one_draft_credit_note_on_a_yes(till: Till) -> None:
     till.edit("OpportunityLineItem", first["Id"], Quantity=float(first["Quantity"] - 1))
     planned, which = pair.plan(), deal(till)["Id"]
     assert planned.operations.is_empty()
+    claimed = difference(planned)
     less = before["SubTotal"] - deal(till)["Amount"]
     assert f"It would be of {less:.2f} and its tax, a draft. Say yes" in told(planned, which)
     pair.resolve(which, "invoice", "salesforce")
@@ -109,12 +128,18 @@ def test_less_sold_becomes_one_draft_credit_note_on_a_yes(till: Till) -> None:
     quiet = pair.plan()
     assert quiet.drift.filter(pl.col("salesforce_id") == which).is_empty()
     assert quiet.rejects.filter(pl.col("record_id") == which).is_empty()
+    assert apart(quiet, which, note) == {"price_or_quantity": less, "credited": -less}
+    assert quiet.names[note["CreditNoteID"]] == note["CreditNoteNumber"]
 
     # Somebody approves it in Xero and sets it against the invoice: both books say one amount.
     till.call("POST", "CreditNotes", {"CreditNoteID": note["CreditNoteID"], "Status": "AUTHORISED"})
     till.allocate(note, before, str(note["Total"]))
-    assert pair.plan().operations.is_empty()
+    settled = pair.plan()
+    assert settled.operations.is_empty()
     assert len(notes(till)) == 1
+    assert apart(settled, which, note) == {"price_or_quantity": less, "credited": -less}
+    assert difference(settled) == claimed - less
+    assert settled.control_totals["residual"].sum() == 0
     # What is sold less still, after a part was credited, is told.
     till.edit("OpportunityLineItem", first["Id"], Quantity=float(first["Quantity"]) - 1.5)
     planned = pair.plan()
