@@ -199,6 +199,8 @@ def _phase(console: Console, planned: Planned, phase: str, *, everything: bool) 
     import polars as pl
     from rich.table import Table
 
+    from reconcile import names
+
     console.print(f"\n[bold]{PHASE_TITLES[phase]}[/]")
     mine = planned.operations.filter(pl.col("phase") == phase)
     for keys, group in mine.group_by("system", "action", "object", maintain_order=True):
@@ -210,7 +212,7 @@ def _phase(console: Console, planned: Planned, phase: str, *, everything: bool) 
             table.add_column(overflow="fold", ratio=ratio)
         shown = group if everything else group.head(SHOWN)
         for row in shown.to_dicts():
-            unit = "" if action == "create" else row["unit"].replace("_", " ")
+            unit = "" if action == "create" else names.spoken(row["unit"])
             table.add_row("   ", _who(planned, row), unit, _what(planned, row))
             table.add_row("", "", "", _why(row, everything=everything))
         console.print(table)

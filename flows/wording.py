@@ -165,8 +165,10 @@ def _text(part: Any) -> str | None:
 
 
 def spoken(unit: str) -> str:
-    """Give a unit's name as it is said: billing_address is billing address."""
-    return UNIT_WORDS.get(unit, unit.replace("_", " "))
+    """Give a unit's name as it is said to people."""
+    from reconcile import names
+
+    return UNIT_WORDS.get(unit, names.spoken(unit))
 
 
 def likely(score: float | None) -> str:

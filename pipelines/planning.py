@@ -21,7 +21,7 @@ from pipelines.journal import PlanRow
 from pipelines.journal_written import made_since
 from pipelines.paying import Payments, pay_invoices
 from pipelines.plans import Planned
-from pipelines.settling import Settling, day_of, report_tables, settle_books
+from pipelines.settling import Settling, day_of, report_tables, settle_books, unread
 from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.closing import Closed, close_books, not_closed
@@ -187,12 +187,11 @@ def stored(ctx: Context, row: PlanRow) -> Planned:
 def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     """Canonical, match, merge and plan over the snapshot at hand; no writes anywhere."""
     fields = warehouse.fields()
-    unread = _unread(ctx, _snapshot(warehouse))
+    unmade = _unread(ctx, _snapshot(warehouse))
     lacking = _unread_products(ctx, _snapshot(warehouse))
     entities = {name: one for name, one in ctx.mapping.entities.items() if not (lacking and one.is_item)}
-    check_mapping(
-        replace(ctx.mapping, entities=entities, documents={} if unread else ctx.mapping.documents), fields
-    )
+    documents = {} if unmade else _readable_documents(ctx, _snapshot(warehouse))
+    check_mapping(replace(ctx.mapping, entities=entities, documents=documents), fields)
     written = ctx.journal.recent(limit=RECENT_WRITES)
     decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
     parts: list[Part] = []
@@ -241,10 +240,10 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
     told = _told_unread("product", "products", lacking) if lacking else model.empty(model.REJECTS)
-    if ctx.mapping.invoice is None or unread:
+    if ctx.mapping.invoice is None or unmade:
         plan = build_plan(parts, fields, decisions)
-        if unread:
-            plan = _telling(plan, _told_unread("document", "invoices", unread))
+        if unmade:
+            plan = _telling(plan, _told_unread("document", "invoices", unmade))
         plan = _telling(plan, told)
         return Decided(plan, tuple(parts), fields, raw)
     past = _past(ctx, ctx.mapping.invoice, links_of["party"])
@@ -375,6 +374,14 @@ def _unread(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
     }
 
 
+def _readable_documents(ctx: Context, snapshot: Snapshot) -> Mapping[str, DocumentMapping]:
+    """Give the mapping's documents; without payments where what was taken can't be read, which is told by itself."""
+    invoice, payments = ctx.mapping.invoice, ctx.mapping.payments
+    if invoice is None or payments is None or not unread(snapshot, "salesforce", (payments.salesforce,)):
+        return ctx.mapping.documents
+    return {**ctx.mapping.documents, "invoice": replace(invoice, payments=None)}
+
+
 def _unread_products(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
     """Give, of the objects of products and prices, those that no snapshot has yet, and why."""
     named = [one for one in ctx.mapping.entities.values() if one.is_item]
@@ -387,8 +394,8 @@ def _unread_products(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
     }
 
 
-def _told_unread(entity: str, what: str, unread: Mapping[str, str]) -> pl.DataFrame:
-    reason = f"nothing is planned for {what}: {'; '.join(unread)} could not be read"
+def _told_unread(entity: str, what: str, missing: Mapping[str, str]) -> pl.DataFrame:
+    reason = f"nothing is planned for {what}: {'; '.join(missing)} could not be read"
     row = {"stage": "pull", "entity": entity, "reason": reason}
     return model.conform(pl.DataFrame([row]), model.REJECTS)
 

@@ -25,6 +25,11 @@ def fold(text: str | None) -> str | None:
     return unicodedata.normalize("NFC", spaced) or None
 
 
+def spoken(unit: str) -> str:
+    """Give a unit's name as it is said: billing_address is billing address; a custom field is what it is called."""
+    return unit if unit.endswith("__c") else unit.replace("_", " ")
+
+
 def folded(text: pl.Expr) -> pl.Expr:
     """The same as `fold`, for a column."""
     spaced = text.str.replace_all(INVISIBLE, "").str.replace_all(BLANKS, " ").str.strip_chars(" ")

@@ -316,7 +316,7 @@ def change_operations(
 
 def _reason(row: Mapping[str, Any]) -> str:
     target, source = SPOKEN[row["target"]], SPOKEN[OTHER[row["target"]]]
-    unit = row["unit"].replace("_", " ")
+    unit = names.spoken(row["unit"])
     did = "was cleared" if row["after"] is None else "changed"
     if row["why"] == "decided":
         return f"a person decided that the {unit} of {source} stands"

@@ -255,6 +255,22 @@ def test_a_payment_that_comes_in_between_is_no_overpayment(desk: Desk) -> None:
     assert "only 1574.00 are due" in told(pair.plan())[taken]
 
 
+def test_without_a_right_to_what_was_taken_the_other_work_goes_on(desk: Desk) -> None:
+    pair, deal = desk.pair, of_deal(desk, DEAL)
+    mapping = pair.folder / "mapping.yaml"
+    mapping.write_text(MAPPING.replace("Money__c", "Hidden__c"))
+    (account,) = desk.shown("select Id from Account where Name like 'Larkfield%'")
+    pair.in_salesforce.change(account["Id"], Phone="020 7946 0999")
+    planned = pair.plan()
+    assert ("Contact", "update") in of(planned)
+    (reason,) = told(planned).values()
+    assert "nothing is recorded: salesforce.Hidden__c could not be read" in reason
+    assert "salesforce.Hidden__c" in planned.errors
+    mapping.write_text(MAPPING)
+    taken = desk.take(deal, "1000")
+    assert ("Payment", "create") in of(pair.plan()) and taken
+
+
 def test_the_opportunity_itself_may_say_what_was_taken(pair: Pair) -> None:
     for name, kind in (("Deposit__c", "currency"), ("Deposit_On__c", "date")):
         wanted = {"object": "Opportunity", "add": {"name": name, "type": kind}}
