@@ -37,6 +37,7 @@ from reconcile.errors import (
     FixData,
     PlanUnusable,
 )
+from reconcile.holds import with_holds
 from reconcile.invoices import Standing, document_records, standing, with_documents
 from reconcile.mapped import SHOWN_UNIT, WHOLE_OF, DocumentMapping
 from reconcile.mapping import EntityMapping, check_mapping
@@ -247,7 +248,9 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         plan = _telling(plan, told)
         return Decided(plan, tuple(parts), fields, raw)
     past = _past(ctx, ctx.mapping.invoice, links_of["party"])
-    invoicing = _invoicing(ctx.mapping.invoice, warehouse, links_known, bases, raw, links_of["party"], past)
+    invoicing = _invoicing(
+        ctx.mapping.invoice, warehouse, links_known, bases, decisions, raw, links_of["party"], past
+    )
     needed = invoicing.standing.accounts, invoicing.standing.products(invoicing.documents.lines)
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     decided = Decided(plan, tuple(parts), fields, raw, invoicing)
@@ -270,6 +273,7 @@ def _invoicing(
     warehouse: Warehouse,
     links: pl.DataFrame,
     bases: pl.DataFrame,
+    decisions: pl.DataFrame,
     seen: Mapping[str, pl.DataFrame],
     parties: pl.DataFrame,
     past: Past,
@@ -281,6 +285,7 @@ def _invoicing(
     documents = canonical_documents(raw, mapping, past)
     if mapping.by_terms:
         documents = due_by_terms(documents, parties, {**seen, **raw})
+    documents = with_holds(documents, decisions, mapping)
     found = standing(documents, links, mapping)
     records, named = document_records(documents, mapping)
     known = model.conform(links.filter(pl.col("entity") == "document"), model.LINKS)

@@ -264,14 +264,15 @@ def held_documents(
     raw: Mapping[str, pl.DataFrame],
     mapping: DocumentMapping,
 ) -> pl.DataFrame:
-    """Give document_id and held: why a document may not be made, by its first line that is stopped or held.
+    """Give document_id, held: why a document may not be made, by its first line that is stopped or held; releasable.
 
+    What rules alone hold is releasable: a person may let it go.
     Takes lines as `coded_lines` gives them, and headers with their totals.
     """
     codes = mapping.codes
     assert codes is not None
     holding = [rule for rule in codes.rules if rule.hold is not None]
-    stops = lines.select("document_id", "position", "stop", line_id="line_id")
+    stops = lines.select("document_id", "position", "stop", "line_id", ruled=pl.col("stop").is_null())
     if holding:
         opened = headers.filter(_may_be_made()).select(document_id="record_id")
         wanted = wanted_lines(lines, headers, raw, mapping).join(opened, on="document_id", how="semi")
@@ -281,7 +282,8 @@ def held_documents(
         ).with_columns(stop=pl.coalesce("stop", pl.format("held by {}", "holders")))
     stopped = stops.filter(pl.col("stop").is_not_null()).sort("document_id", "position")
     return stopped.group_by("document_id", maintain_order=True).agg(
-        held=pl.format("its line {}: {}", pl.first("position"), pl.first("stop"))
+        held=pl.format("its line {}: {}", pl.first("position"), pl.first("stop")),
+        releasable=pl.col("ruled").all(),
     )
 
 

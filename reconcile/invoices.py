@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import polars as pl
 
+from reconcile.agreed import UNIT
 from reconcile.bodies import dumps, loads
 from reconcile.coding import codes_in_words, evidence_of
 from reconcile.documents import CLOSED, Documents
 from reconcile.mapped import DocumentMapping, Numbering
 from reconcile.model import (
+    DRIFT,
     OPERATIONS,
     PHASE,
     RECORDS,
@@ -44,13 +46,15 @@ class Standing:
 
     linked: DOCUMENTS with link_id and, of its invoice, found_*. adopted: LINKS that hold without a write.
     open: DOCUMENTS that get an invoice, with key (null: a number is still to be reserved), moved_from (null: not
-    moved out of a locked period) and found_* of the one that carries that key already. rejects: REJECTS.
+    moved out of a locked period) and found_* of the one that carries that key already. rejects: REJECTS. asked:
+    DRIFT of what rules hold back until a person lets it go.
     """
 
     linked: pl.DataFrame
     adopted: pl.DataFrame
     open: pl.DataFrame
     rejects: pl.DataFrame
+    asked: pl.DataFrame
 
     def products(self, lines: pl.DataFrame) -> frozenset[str]:
         """The products of which an item is needed. Takes DOCUMENT_LINES."""
@@ -126,7 +130,22 @@ def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping
         adopted=adopted,
         open=opened.filter(pl.col("stop").is_null()).drop("stop"),
         rejects=pl.concat(rejects),
+        asked=_asked(opened.filter(pl.col("stop") == pl.col("held"), pl.col("asked").is_not_null())),
     )
+
+
+def _asked(held: pl.DataFrame) -> pl.DataFrame:
+    """Give DRIFT of documents that a person may let go."""
+    told = held.select(
+        link_id=pl.format(ENTITY + ":{}:", "record_id"),
+        entity=pl.lit(ENTITY),
+        unit=pl.lit(UNIT),
+        salesforce_id="record_id",
+        salesforce="asked",
+        direction=pl.lit("salesforce"),
+        why=pl.lit("waits_for_decision"),
+    )
+    return conform(told, DRIFT)
 
 
 def _found(documents: Documents) -> pl.DataFrame:
@@ -537,6 +556,7 @@ def with_documents(
         plan,
         operations=operations.sort(pl.col("phase").cast(PHASE).to_physical(), maintain_order=True),
         adopted_links=pl.concat([plan.adopted_links, found.adopted]),
+        drift=pl.concat([plan.drift, found.asked]),
         rejects=pl.concat([plan.rejects, documents.rejects, found.rejects, told]),
     )
 
@@ -816,7 +836,7 @@ def making(
         action="create",
         phase="create",
         unit="record",
-        after=dumps(_told(row, lines, who, mapping, key)),
+        after=dumps(invoice_told(row, lines, who, mapping, key)),
         native_after=dumps(_body(row, lines, who, mapping, key)),
         reason=_why_made(row, lines, mapping),
         rule=mapping.at,
@@ -832,7 +852,8 @@ def _why_made(row: Mapping[str, Any], lines: list[dict[str, Any]], mapping: Docu
     why = f"this {mapping.source.word} is {mapping.source.closed}, and has no invoice"
     moved = row["moved_from"]
     why += f"; its date {moved} lies in a locked period, and is moved to {row['date']}" if moved else ""
-    more = [said for said in (codes_in_words(lines), row["rated"]) if said]
+    let_go = f"A person let it go, though {row['released']}" if row["released"] else None
+    more = [said for said in (let_go, codes_in_words(lines), row["rated"]) if said]
     return ". ".join([why, *more])
 
 
@@ -926,10 +947,10 @@ def line_body(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _told(
-    row: Mapping[str, Any], lines: list[dict[str, Any]], who: Any, mapping: DocumentMapping, key: str
+def invoice_told(
+    row: Mapping[str, Any], lines: list[dict[str, Any]], who: Any, mapping: DocumentMapping, key: str | None
 ) -> dict[str, Any]:
-    """Give the invoice in canonical form: amounts are texts; null: left to Xero."""
+    """Give the invoice in canonical form: amounts are texts; null: left to Xero. Takes what `making` does."""
     by_reference = mapping.number.kind == "xero"
     rate = {"currency_rate": spelled(row["currency_rate"])} if row["currency_rate"] else {}
     return {

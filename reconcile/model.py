@@ -234,6 +234,9 @@ DOCUMENTS: Final[Schema] = {
     "rated": pl.String,  # in words: where that comes from, or how it was converted; null: nothing to tell
     "reason": pl.String,  # why no invoice can be made of it; null: one can
     "held": pl.String,  # why none is made of it by us; one that is there may be its own. null: one may be made
+    "releasable": pl.Boolean,  # rules alone hold it: a person may let it go
+    "asked": pl.String,  # of what waits for that: the invoice that would be made, as JSON; null: nobody is asked
+    "released": pl.String,  # why it was held before somebody let it go
 }
 
 DOCUMENT_LINES: Final[Schema] = {

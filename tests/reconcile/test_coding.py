@@ -103,21 +103,6 @@ def test_two_rules_that_disagree_on_a_line_stop_its_document_and_are_both_named(
     assert stops(books.plan())[deal] == f"its line 1: {said}; let one of them not hold there"
 
 
-def test_a_document_that_a_rule_holds_is_adopted_where_somebody_made_it_by_hand() -> None:
-    rules = (
-        '      rules:\n        - {when: "unit_price > 0", then: {account: "210"}, hold: "subtotal >= 100"}\n'
-    )
-    books = coded_sales(rules)
-    account, contact = linked(books)
-    deal = books.won(1, account, line())
-    assert stops(books.plan())[deal] == "its line 1: held by mine.yaml:8 (unit_price > 0)"
-    books.invoice(
-        InvoiceNumber=f"SF-{deal.upper()}", Contact={"ContactID": contact},
-        LineItems=[{"Quantity": 1, "UnitAmount": 100, "AccountCode": "200"}],
-    )  # fmt: skip
-    assert brief(books.plan()) == [("link", "salesforce", "link", "reference")]
-
-
 def test_a_limit_over_a_total_that_only_xero_knows_holds_the_document() -> None:
     rules = (
         '      rules:\n        - {when: "unit_price > 0", then: {account: "210"}, hold: "total > 1000000"}\n'

@@ -131,8 +131,14 @@ def test_rules_and_past_bookings_give_lines_their_codes_and_a_second_plan_shows_
         "Edge": "DRAFT", "Grand Hotels": "AUTHORISED", "Boom FM": "AUTHORISED",
     }  # fmt: skip
 
-    # 1195.00 at 20% and 950.00 at 12.5%: 2145.00 + 239.00 + 118.75 is exactly the limit.
-    write_mapping(pair, RULES.replace('"299"', '"200"'))
+    # 1195.00 at 20% and 950.00 at 12.5%: 2145.00 + 239.00 + 118.75 is a cent more than the limit.
+    write_mapping(pair, RULES.replace('"299"', '"200"').replace("2502.75", "2502.74"))
+    held, which = pair.plan(), opportunity(pair, "Larkfield")["Id"]
+    assert of_documents(held).is_empty()
+    assert (
+        f"Let it go by `reconcile resolve {which} invoice --take salesforce`" in told(pair, held)["Larkfield"]
+    )
+    assert pair.command("resolve", which, "invoice", "--take", "salesforce").code == 0
     assert of_documents(pair.adopt(rounds=2)).is_empty()
     assert sums_of(ours(pair)["Larkfield"]) == ("2145.00", "357.75", "2502.75")
     assert not [row for row in pair.writes() if row["status"] >= 400]
