@@ -498,11 +498,6 @@ CONVERSIONS: Final[Schema] = {
     "largest_move": pl.Decimal(38, 16),  # of one line's amount from its exact one: at most a minor unit
 }
 
-CURRENCIES_ASKED: Final[Schema] = {
-    "currency": pl.String,  # the organisation lacks it
-    "document_count": pl.Int64,  # that wait for it
-}
-
 # What both books hold: one row a side, document and line. Of a credit, quantity and amounts are negative.
 BOOKED: Final[Schema] = {
     "side": SIDE,

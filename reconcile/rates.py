@@ -19,7 +19,6 @@ import polars as pl
 from reconcile.decode import decoded_bodies
 from reconcile.model import (
     CONVERSIONS,
-    CURRENCIES_ASKED,
     DOCUMENT_LINES,
     DOCUMENT_RATES,
     DOCUMENTS,
@@ -371,29 +370,12 @@ def stopped(headers: pl.DataFrame, *, held: Iterable[str], base_currency: str | 
     """By the policy `stop`: give DOCUMENTS with a reason, and its remedy, where the currency is lacking."""
     why = pl.format(
         f"its currency {{}} is none of the organisation's: add it in Xero (Settings, Currencies; the plan must be "
-        f"one with several currencies), or let the mapping turn it into {base_currency} (policy `base`)",
+        f"one with several currencies), or let the mapping turn it into {base_currency} "
+        "(documents.invoice.currency.lacking: convert)",
         "currency",
     )
     reason = pl.when(lacking(held, base_currency)).then(why).otherwise("reason")
     return headers.with_columns(reason=reason)
-
-
-def asked(
-    headers: pl.DataFrame, *, held: Iterable[str], base_currency: str | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """By the policy `add`: give DOCUMENTS with a reason where they wait, and CURRENCIES_ASKED, sorted.
-
-    Nothing is added without a person: a currency that was added can't be taken out by the API.
-    """
-    waits = lacking(held, base_currency)
-    why = pl.format(
-        "its currency {} is none of the organisation's: it waits for an approval to add it", "currency"
-    )
-    counted = headers.filter(waits).group_by("currency").agg(document_count=pl.len())
-    return (
-        headers.with_columns(reason=pl.when(waits).then(why).otherwise("reason")),
-        conform(counted, CURRENCIES_ASKED).sort("currency"),
-    )
 
 
 @dataclass(frozen=True)
@@ -419,7 +401,7 @@ def converted(
     line_amounts: str,
     tax_rates: pl.DataFrame,
 ) -> Converted:
-    """By the policy `base`: put the documents whose currency is lacking into the organisation's, to the cent.
+    """By the policy `convert`: put the documents whose currency is lacking into the organisation's, to the cent.
 
     Takes DOCUMENTS, DOCUMENT_LINES, DOCUMENT_RATES of those documents, exclusive, inclusive or no_tax, and tax
     (TaxType), rate (percent). The lines' amounts add up to the document's divided by its exact rate and

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from reconcile.model import DOCUMENT_LINES, DOCUMENTS, RATES, RAW
 from reconcile.rates import (
     Converted,
-    asked,
     converted,
     left_to_xero,
     rate_faults,
@@ -729,13 +728,3 @@ def test_the_policy_stop_says_what_to_do():
     assert first.startswith("its currency EUR is none of the organisation's: add it in Xero")
     assert "turn it into GBP" in first
     assert others == [None, None, "it has no lines"]
-
-
-def test_the_policy_add_asks_once_for_each_currency():
-    documents = pl.DataFrame(
-        [header(), header("006B", "USD"), header("006C", "EUR"), header("006D", "GBP")],
-        schema=dict(DOCUMENTS),
-    )
-    waiting, wanted = asked(documents, held=(), base_currency="GBP")
-    assert wanted.rows() == [("EUR", 2), ("USD", 1)]
-    assert waiting["reason"].is_not_null().to_list() == [True, True, True, False]
