@@ -29,6 +29,7 @@ from reconcile.coding import NOBODY, Past
 from reconcile.credits import OBJECT as CREDIT_NOTE
 from reconcile.credits import Credits, credit_numbers
 from reconcile.document_moves import Known, with_fresh_bodies, with_moves
+from reconcile.document_rates import rates_wanted
 from reconcile.documents import Documents, canonical_documents
 from reconcile.drift import standing as unit_standing
 from reconcile.drift import with_age
@@ -151,12 +152,18 @@ def _basis(ctx: Context, warehouse: Warehouse) -> dict[str, Any]:
     day = day_of(ctx, warehouse)
     return {
         **({"day": day.isoformat()} if day else {}),  # what is overdue moves with it
+        **({"asked": ctx.now().isoformat()} if _asks_a_service(ctx) else {}),  # it may say something else
         "raw": _snapshot(warehouse).content_id,
         "schema": hashlib.sha256(warehouse.fields().write_ndjson().encode()).hexdigest(),
         "mapping": ctx.mapping.hash,
         "journal": ctx.journal.sequence(),
         "region": ctx.settings.pair.region,
     }
+
+
+def _asks_a_service(ctx: Context) -> bool:
+    invoice = ctx.mapping.invoice
+    return invoice is not None and invoice.currencies is not None and invoice.currencies.rates == "service"
 
 
 def _snapshot(warehouse: Warehouse) -> Snapshot:
@@ -282,7 +289,7 @@ def _invoicing(
     raw = {name: warehouse.raw(*name.split(".")) for name in mapping.objects}
     if mapping.moves:
         raw[f"xero.{mapping.xero}"] = with_fresh_bodies(raw[f"xero.{mapping.xero}"], links, bases)
-    documents = canonical_documents(raw, mapping, past)
+    documents = _canonical_documents(raw, mapping, past)
     if mapping.by_terms:
         documents = due_by_terms(documents, parties, {**seen, **raw})
     documents = with_holds(documents, decisions, mapping)
@@ -297,6 +304,21 @@ def _invoicing(
         names=named,
         links=pl.concat([known, found.adopted]),
     )
+
+
+def _canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping, past: Past) -> Documents:
+    """Read the documents; where their rates are a service's, ask it for those of their days."""
+    documents, policy = canonical_documents(raw, mapping, past), mapping.currencies
+    if policy is None or policy.rates != "service":
+        return documents
+    from pipelines.rate_service import ask_service, load_service
+
+    service = load_service(policy.service, at=policy.at)
+    base = documents.base_currency
+    wanted = rates_wanted(documents.headers, base_currency=base) if base else []
+    stated, told = ask_service(service, policy.service, base or "", wanted)
+    documents = canonical_documents(raw, mapping, past, stated)
+    return replace(documents, rejects=pl.concat([documents.rejects, told]))
 
 
 def _credits(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 import polars as pl
 
 from reconcile import names
 from reconcile.decode import decoded_bodies
 from reconcile.mapped import Currencies, DocumentMapping
-from reconcile.model import DOCUMENTS, RAW, REJECTS, conform, empty
+from reconcile.model import DOCUMENTS, RATES, RAW, REJECTS, conform, empty
 from reconcile.rates import (
     Converted,
     converted,
@@ -29,15 +30,17 @@ def with_rates(
     *,
     base_currency: str | None,
     tax_rates: pl.DataFrame,
+    stated: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Give DOCUMENTS with currency_rate and rated, and DOCUMENT_LINES, converted where that is asked for; REJECTS.
 
-    Takes RAW by "side.object", of the mapping's `objects`; tax_rates: tax, rate (percent). Order kept. A document
-    without a rate, or in a currency that the organisation lacks, has a reason.
+    Takes RAW by "side.object", of the mapping's `objects`; tax_rates: tax, rate (percent); stated: RATES of the
+    mapping's service. Order kept. A document without a rate, or in a currency that the organisation lacks, has a
+    reason.
     """
     policy = mapping.currencies
     assert policy is not None
-    found, rejects = _rates(headers, raw, policy, base_currency)
+    found, rejects = _rates(headers, raw, policy, base_currency, stated)
     held = _currencies(raw["xero.Currency"])
     if policy.lacking == "convert":
         done = converted(
@@ -60,21 +63,39 @@ def with_rates(
     return conform(rated, DOCUMENTS), lines, rejects
 
 
+def rates_wanted(documents: pl.DataFrame, *, base_currency: str | None) -> list[tuple[str, date]]:
+    """Give the currencies and days of which a service is asked for the rate, each once, sorted.
+
+    Takes DOCUMENTS: of what is won and in scope, in another currency than the organisation's.
+    """
+    foreign = documents.filter(
+        pl.col("in_scope"), pl.col("won"), pl.col("currency") != pl.lit(base_currency, pl.String)
+    )
+    return foreign.select("currency", "date").drop_nulls().unique().sort("currency", "date").rows()
+
+
 def _rates(
-    headers: pl.DataFrame, raw: Mapping[str, pl.DataFrame], policy: Currencies, base_currency: str | None
+    headers: pl.DataFrame,
+    raw: Mapping[str, pl.DataFrame],
+    policy: Currencies,
+    base_currency: str | None,
+    stated: pl.DataFrame | None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Give DOCUMENT_RATES, and REJECTS of what could not be read."""
     none = empty(REJECTS)
     if policy.rates == "xero":
         return left_to_xero(headers, base_currency=base_currency), none
+    if policy.rates == "service":
+        given = empty(RATES) if stated is None else stated
+        return rate_of(headers, given, base_currency=base_currency), none
     if policy.rates == "table":
         schema = {"currency": pl.String, "starts_on": pl.Date, "rate": pl.Decimal(38, 16)}
         table = pl.DataFrame(list(policy.table), schema=schema, orient="row")
-        stated = table_rates(table, base_currency=base_currency or "")
-        return rate_of(headers, stated, base_currency=base_currency), none
+        ours = table_rates(table, base_currency=base_currency or "")
+        return rate_of(headers, ours, base_currency=base_currency), none
     dated = raw.get("salesforce.DatedConversionRate", empty(RAW))
-    stated, rejects = salesforce_rates(raw["salesforce.CurrencyType"], dated)
-    return rate_of(headers, stated, base_currency=base_currency), rejects
+    theirs, rejects = salesforce_rates(raw["salesforce.CurrencyType"], dated)
+    return rate_of(headers, theirs, base_currency=base_currency), rejects
 
 
 def _currencies(raw: pl.DataFrame) -> list[str]:

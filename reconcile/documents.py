@@ -96,11 +96,15 @@ class Books:
 
 
 def canonical_documents(
-    raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping, past: Past = NOBODY
+    raw: Mapping[str, pl.DataFrame],
+    mapping: DocumentMapping,
+    past: Past = NOBODY,
+    stated: pl.DataFrame | None = None,
 ) -> Documents:
     """Bring opportunities, lines and invoices into canonical form.
 
-    Takes RAW by "side.object", of the mapping's `objects`; past: what codes are inferred by, where they are.
+    Takes RAW by "side.object", of the mapping's `objects`; past: what codes are inferred by, where they are;
+    stated: RATES of a service, where the mapping names one.
     Order: headers by date and id, lines by header and position.
     Raises nothing: an opportunity of which no invoice can be made has a reason.
     """
@@ -110,7 +114,13 @@ def canonical_documents(
     headers, lines = conform(headers, DOCUMENTS), conform(lines, DOCUMENT_LINES)
     if mapping.currencies is not None:
         headers, lines, bad_rates = with_rates(
-            headers, lines, raw, mapping, base_currency=books.base_currency, tax_rates=books.rates
+            headers,
+            lines,
+            raw,
+            mapping,
+            base_currency=books.base_currency,
+            tax_rates=books.rates,
+            stated=stated,
         )
         rejects = [*rejects, bad_rates]
     return Documents(

@@ -399,11 +399,13 @@ class LineCodes:
 class Currencies:
     """Where a document's rate comes from, and what becomes of a currency that the organisation lacks."""
 
-    rates: str  # xero, salesforce, salesforce_dated, table
+    rates: str  # xero, salesforce, salesforce_dated, table, service
     table: tuple[
         tuple[str, date, Decimal], ...
     ]  # currency, first day, units of it for one of the organisation's
     lacking: str  # stop, convert
+    service: str = ""  # the name of the service, of rates: service
+    at: str = field(default="", compare=False)  # where the mapping names it
 
 
 @dataclass(frozen=True)

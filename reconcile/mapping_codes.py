@@ -19,8 +19,8 @@ from reconcile.rates import EVER, LARGEST_RATE, SMALLEST_RATE
 
 CODES_KEYS: Final = ("rules", "columns", "infer")
 INFER_KEYS: Final = ("documents", "spread", "days", "history_days", "undecided")
-CURRENCY_KEYS: Final = ("rates", "table", "lacking")
-RATES: Final = ("xero", "salesforce", "salesforce_dated", "table")
+CURRENCY_KEYS: Final = ("rates", "table", "service", "lacking")
+RATES: Final = ("xero", "salesforce", "salesforce_dated", "table", "service")
 LACKING: Final = ("stop", "convert")
 # What a rule may name besides columns of the mapping and the opportunity's own fields.
 OF_LINES: Final = (
@@ -124,13 +124,19 @@ def read_currencies(tree: Marked | None, path: str) -> Currencies | None:
             found="a table, and rates of another source" if table else "`rates: table`, and no table",
             expected="both or neither",
         )
+    service = keys.get("service")
+    at = reading.place(service or tree, f"{path}.service")
+    if (rates == "service") != (service is not None):
+        found = "a service, and rates of another source" if service else "`rates: service`, and no service"
+        raise WrongMapping(at=at, found=found, expected="both or neither")
     if rates == "xero" and lacking == "convert":
         raise WrongMapping(
             at=reading.place(keys["lacking"], f"{path}.lacking"),
             found="`convert` with rates of Xero",
             expected="rates of another source: Xero's own is not known before its invoice is made",
         )
-    return Currencies(rates, table, lacking)
+    named = reading.text_of(service, f"{path}.service") if service else ""
+    return Currencies(rates, table, lacking, named, at)
 
 
 def _table(tree: Marked | None, path: str) -> tuple[tuple[str, date, Decimal], ...]:
@@ -200,4 +206,4 @@ def plain_codes(codes: LineCodes) -> dict[str, Any]:
 
 def plain_currencies(found: Currencies) -> list[Any]:
     table = [[code, day.isoformat(), f"{rate:f}"] for code, day, rate in found.table]
-    return [found.rates, found.lacking, table]
+    return [found.rates, found.lacking, table, *([found.service] if found.service else [])]

@@ -56,7 +56,10 @@ def test_what_it_does_not_understand_is_told_with_place_and_what_was_expected(
 @pytest.mark.parametrize(
     ("currency", "found", "expected"),
     [
-        ("{rates: bank}", "'bank'", "xero, salesforce, salesforce_dated, table"),
+        ("{rates: bank}", "'bank'", "xero, salesforce, salesforce_dated, table, service"),
+        ("{rates: service}", "`rates: service`, and no service", "both or neither"),
+        ("{rates: xero, service: ecb}", "a service, and rates of another source", "both or neither"),
+        ("{rates: service, service: [ecb]}", "a list", "a text"),
         ("{rates: table}", "`rates: table`, and no table", "both or neither"),
         ("{rates: xero, table: {EUR: 1.1}}", "a table, and rates of another source", "both or neither"),
         ("{lacking: convert}", "`convert` with rates of Xero", "is not known before"),
@@ -105,6 +108,8 @@ def test_the_hash_follows_the_meaning_of_rules_and_rates_and_neither_order_nor_p
             ("      infer: {documents: 4}\n", {}),
             ("", {"currency": "{rates: table, table: {EUR: 1.1}}"}),
             ("", {"currency": "{rates: table, table: {EUR: 1.2}}"}),
+            ("", {"currency": "{rates: service, service: ecb}"}),
+            ("", {"currency": "{rates: service, service: fed}"}),
         )
     }
-    assert len(hashes) == 7
+    assert len(hashes) == 9

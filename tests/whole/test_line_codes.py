@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from whole_pair import Body, Pair, running
 
 from pipelines.plans import Planned
@@ -159,6 +160,53 @@ documents:
     lines: {tax: OUTPUT2}
     currency: {rates: salesforce_dated, lacking: %s}
 """
+
+
+SERVICE = """
+import os
+from decimal import Decimal
+def treasury(base, wanted):
+    if "TREASURY_DOWN" in os.environ:
+        raise ConnectionError("no line")
+    assert base == "GBP"
+    return {(code, day): Decimal("1.1666") for code, day in wanted if code == "EUR"}
+"""
+
+
+def install_service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an installer leaves a package that names a rate service."""
+    place = folder / "our_rates-1.0.dist-info"
+    place.mkdir(parents=True)
+    (folder / "our_rates.py").write_text(SERVICE)
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: our-rates\nVersion: 1.0\n")
+    (place / "entry_points.txt").write_text("[reconcile.rates]\ntreasury = our_rates:treasury\n")
+    monkeypatch.syspath_prepend(folder)
+
+
+def rated(pair: Pair, planned: Planned, name: str) -> str | None:
+    mine = pl.col("source_id") == opportunity(pair, name)["Id"]
+    made = of_documents(planned).filter(mine, pl.col("system") == "xero")["reason"].to_list()
+    return made[0] if made else None
+
+
+def test_a_rate_service_is_asked_and_what_it_fails_on_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_service(tmp_path / "installed", monkeypatch)
+    with running(tmp_path / "pair", dialect=SEVERAL) as pair:
+        _price(pair, "Edge", "EUR")
+        _price(pair, "Boom FM", "USD")
+        write_mapping(pair, RATES.replace("salesforce_dated", "service, service: treasury") % "stop")
+        monkeypatch.setenv("TREASURY_DOWN", "1")
+        planned = pair.plan()
+        assert rated(pair, planned, "Edge") is None and rated(pair, planned, "Grand Hotels") is not None
+        failed = planned.rejects.filter(pl.col("entity") == "currency_rate")["reason"].to_list()
+        assert failed == ["the rate service treasury failed: ConnectionError: no line"]
+        monkeypatch.delenv("TREASURY_DOWN")
+        planned = pair.plan()
+        assert "At 1.1666 EUR for one of the organisation's currency" in str(rated(pair, planned, "Edge"))
+        assert rated(pair, planned, "Boom FM") is None
+        assert "USD" in told(pair, planned)["Boom FM"]
 
 
 def test_documents_get_their_dated_rate_and_what_xero_lacks_is_stopped_or_converted(tmp_path: Path) -> None:
