@@ -27,6 +27,7 @@ ENTITY: Final = "credit"
 OBJECT: Final = "CreditNote"
 KEY_FIELD: Final = "CreditNoteNumber"
 CENT: Final = Decimal("0.01")
+FOUR_DECIMALS: Final = Decimal("0.0001")
 MARK: Final = 6  # characters of the difference's fingerprint, in the number
 
 
@@ -133,11 +134,18 @@ def _amount(line: Row, side: str) -> Decimal:
 
 
 def _line(pair: Row, amount: Decimal, *, whole: bool) -> Row:
-    """Give a line of that amount: the invoice's own where it goes whole, else the units that went, else the sum."""
+    """Give a line of that amount: the invoice's own where it goes whole, else the units that went, else the sum.
+
+    Credit notes know no discount: the price carries it, where four decimals can.
+    Source: accounting spec 16.1.0, LineItem: discounts are of sales invoices and quotes alone; read 2026-11-29.
+    """
+    left = 100 - Decimal(pair["found_discount"] or 0)
     kept = {
         "quantity": pair["found_quantity"],
-        "unit_price": pair["found_unit_price"],
-        "discount": pair["found_discount"],
+        "unit_price": (pair["found_unit_price"] * left / 100).quantize(FOUR_DECIMALS, ROUND_HALF_UP)
+        if pair["found_discount"]
+        else pair["found_unit_price"],
+        "discount": None,
     }
     alike = pair["found_unit_price"] == pair["unit_price"] and (pair["found_discount"] or 0) == (
         pair["discount"] or 0
@@ -145,7 +153,7 @@ def _line(pair: Row, amount: Decimal, *, whole: bool) -> Row:
     if not whole and alike:
         kept["quantity"] = pair["found_quantity"] - pair["quantity"]
     if not (whole or alike) or _amount({**kept, "discount_amount": None}, "") != amount:
-        kept = {"quantity": Decimal(1), "unit_price": amount, "discount": None}
+        kept |= {"quantity": Decimal(1), "unit_price": amount}
     return {
         **kept,
         "description": pair["found_description"],

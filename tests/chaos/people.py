@@ -349,6 +349,7 @@ class People:
             record = draw.choice(found)
             taken = [row["Amount__c"] for row in self._rows("Money__c") if row.get("Amount__c")]
             amount = draw.choice([*taken, 10, 3.5])
+            amount = float(amount) if isinstance(amount, Decimal) else amount
             wanted = {"InvoiceID": record["InvoiceID"], "Amount": amount, "Date": "2026-11-22"}
             if self._vendors.call("xero", "POST", "/sandbox/pay", json=wanted).status_code == 200:
                 self._world.tell("pay", side="xero", record_id=record["InvoiceID"], word="")
