@@ -344,7 +344,8 @@ def test_sharing_costs_less_than_a_millisecond_a_call(tmp_path):
 
 # --- real processes ----------------------------------------------------------------------------------
 
-FORK = multiprocessing.get_context("fork")  # quicker than spawn, and the harder case for locks
+FORK = multiprocessing.get_context("fork")  # the harder case for locks
+SPAWN = multiprocessing.get_context("spawn")  # nothing of what other tests left in this process
 
 
 class NoRoom(Exception):
@@ -377,8 +378,8 @@ def _send_until_full(folder: str, start, counted) -> None:
 
 
 def test_processes_at_once_send_together_what_one_may_and_not_one_call_more(tmp_path):
-    start, counted = FORK.Event(), FORK.Value("i", 0)
-    several = [FORK.Process(target=_send_until_full, args=(str(tmp_path), start, counted)) for _ in range(3)]
+    start, counted = SPAWN.Event(), SPAWN.Value("i", 0)
+    several = [SPAWN.Process(target=_send_until_full, args=(str(tmp_path), start, counted)) for _ in range(3)]
     for one in several:
         one.start()
     start.set()
@@ -442,8 +443,8 @@ def _crowd(folder: str, running, most) -> None:
 
 
 def test_never_more_than_five_run_at_once_over_all_processes_and_threads(tmp_path):
-    running, most = FORK.Value("i", 0), FORK.Value("i", 0)
-    several = [FORK.Process(target=_crowd, args=(str(tmp_path), running, most)) for _ in range(3)]
+    running, most = SPAWN.Value("i", 0), SPAWN.Value("i", 0)
+    several = [SPAWN.Process(target=_crowd, args=(str(tmp_path), running, most)) for _ in range(3)]
     for one in several:
         one.start()
     for one in several:
