@@ -30,7 +30,7 @@ from reconcile.credits import OBJECT as CREDIT_NOTE
 from reconcile.credits import Credits, credit_numbers
 from reconcile.document_moves import Known, with_fresh_bodies, with_moves
 from reconcile.document_rates import rates_wanted
-from reconcile.documents import Documents, canonical_documents
+from reconcile.documents import Documents, canonical_documents, rated_documents
 from reconcile.drift import standing as unit_standing
 from reconcile.drift import with_age
 from reconcile.errors import (
@@ -163,7 +163,7 @@ def _basis(ctx: Context, warehouse: Warehouse) -> dict[str, Any]:
 
 def _asks_a_service(ctx: Context) -> bool:
     invoice = ctx.mapping.invoice
-    return invoice is not None and invoice.currencies is not None and invoice.currencies.rates == "service"
+    return invoice is not None and invoice.currencies is not None and bool(invoice.currencies.service)
 
 
 def _snapshot(warehouse: Warehouse) -> Snapshot:
@@ -292,7 +292,7 @@ def _invoicing(
     documents = _canonical_documents(raw, mapping, past)
     if mapping.by_terms:
         documents = due_by_terms(documents, parties, {**seen, **raw})
-    documents = with_holds(documents, decisions, mapping)
+    documents = with_holds(documents, links, decisions, mapping)
     found = standing(documents, links, mapping)
     records, named = document_records(documents, mapping)
     known = model.conform(links.filter(pl.col("entity") == "document"), model.LINKS)
@@ -309,7 +309,7 @@ def _invoicing(
 def _canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping, past: Past) -> Documents:
     """Read the documents; where their rates are a service's, ask it for those of their days."""
     documents, policy = canonical_documents(raw, mapping, past), mapping.currencies
-    if policy is None or policy.rates != "service":
+    if policy is None or not policy.service:
         return documents
     from pipelines.rate_service import ask_service, load_service
 
@@ -317,7 +317,7 @@ def _canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMappi
     base = documents.base_currency
     wanted = rates_wanted(documents.headers, base_currency=base) if base else []
     stated, told = ask_service(service, policy.service, base or "", wanted)
-    documents = canonical_documents(raw, mapping, past, stated)
+    documents = rated_documents(documents, raw, mapping, stated)
     return replace(documents, rejects=pl.concat([documents.rejects, told]))
 
 

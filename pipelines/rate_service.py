@@ -19,6 +19,8 @@ from reconcile.model import RATES, REJECTS, conform, empty
 
 GROUP: Final = "reconcile.rates"
 DECIMALS: Final = 16
+# The text of its error is not told: it may hold an address with a key in it.
+BY_ITSELF: Final = "Call it by itself to see why; what waits for its rates comes with a later plan"
 Pair = tuple[str, date]
 Service = Callable[[str, Sequence[Pair]], Mapping[Pair, Any]]
 
@@ -56,7 +58,9 @@ def ask_service(
     try:
         told = dict(service(base, list(wanted)))
     except Exception as error:  # noqa: BLE001  (somebody else's code)
-        return empty(RATES), _rejects([f"the rate service {name} failed: {type(error).__name__}: {error}"])
+        return empty(RATES), _rejects(
+            [f"the rate service {name} failed: {type(error).__name__}. {BY_ITSELF}"]
+        )
     rows: list[dict[str, Any]] = []
     wrong: list[str] = []
     for currency, day in wanted:

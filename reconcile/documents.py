@@ -7,7 +7,7 @@ to the cent, and why it can't where it can't.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -99,39 +99,54 @@ def canonical_documents(
     raw: Mapping[str, pl.DataFrame],
     mapping: DocumentMapping,
     past: Past = NOBODY,
-    stated: pl.DataFrame | None = None,
 ) -> Documents:
     """Bring opportunities, lines and invoices into canonical form.
 
-    Takes RAW by "side.object", of the mapping's `objects`; past: what codes are inferred by, where they are;
-    stated: RATES of a service, where the mapping names one.
+    Takes RAW by "side.object", of the mapping's `objects`; past: what codes are inferred by, where they are. Where
+    the mapping names a rate service, `rated_documents` is to follow.
     Order: headers by date and id, lines by header and position.
     Raises nothing: an opportunity of which no invoice can be made has a reason.
     """
     books = _books(raw, mapping)
     headers, lines, rejects = _read(raw, mapping, books, past)
     invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
-    headers, lines = conform(headers, DOCUMENTS), conform(lines, DOCUMENT_LINES)
-    if mapping.currencies is not None:
-        headers, lines, bad_rates = with_rates(
-            headers,
-            lines,
-            raw,
-            mapping,
-            base_currency=books.base_currency,
-            tax_rates=books.rates,
-            stated=stated,
-        )
-        rejects = [*rejects, bad_rates]
-    return Documents(
-        headers=headers.sort("date", "record_id"),
-        lines=lines.sort("document_id", "position"),
+    read = Documents(
+        headers=conform(headers, DOCUMENTS).sort("date", "record_id"),
+        lines=conform(lines, DOCUMENT_LINES).sort("document_id", "position"),
         invoices=conform(invoices, INVOICES).sort("record_id"),
         rejects=pl.concat([*rejects, bad_invoices]),
         locked_until=books.locked_until,
         zone=books.zone,
         base_currency=books.base_currency,
     )
+    service = mapping.currencies is not None and mapping.currencies.service
+    return read if service else rated_documents(read, raw, mapping, tax_rates=books.rates)
+
+
+def rated_documents(
+    documents: Documents,
+    raw: Mapping[str, pl.DataFrame],
+    mapping: DocumentMapping,
+    stated: pl.DataFrame | None = None,
+    *,
+    tax_rates: pl.DataFrame | None = None,
+) -> Documents:
+    """Give the documents with their rates, by the mapping's policy; order kept.
+
+    Takes that RAW; stated: RATES of a service; tax_rates: as `with_rates` takes them, read from RAW where null.
+    """
+    if mapping.currencies is None:
+        return documents
+    headers, lines, rejects = with_rates(
+        documents.headers,
+        documents.lines,
+        raw,
+        mapping,
+        base_currency=documents.base_currency,
+        tax_rates=_books(raw, mapping).rates if tax_rates is None else tax_rates,
+        stated=stated,
+    )
+    return replace(documents, headers=headers, lines=lines, rejects=pl.concat([documents.rejects, rejects]))
 
 
 def rule_trial(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 from reconcile.agreed import UNIT
 from reconcile.bodies import dumps
 from reconcile.documents import Documents
-from reconcile.invoices import ENTITY, derived_number, invoice_told
+from reconcile.invoices import ENTITY, derived_number, invoice_told, lines_of
 from reconcile.mapped import DocumentMapping
 from reconcile.merge import difference_fingerprint
 from reconcile.model import DOCUMENTS, conform
@@ -19,13 +19,17 @@ YES: Final = "salesforce_wins"
 NO: Final = ("accept_drift", "xero_wins")
 
 
-def with_holds(documents: Documents, decisions: pl.DataFrame, mapping: DocumentMapping) -> Documents:
-    """Give the documents with what people decided of those that rules alone hold back.
+def with_holds(
+    documents: Documents, links: pl.DataFrame, decisions: pl.DataFrame, mapping: DocumentMapping
+) -> Documents:
+    """Give the documents with what people decided of those that rules alone hold back, and that have no invoice yet.
 
-    Takes DECISIONS. A yes holds while the invoice would be the one that was shown: then held is null, and
+    Takes LINKS and DECISIONS. A yes holds while the invoice would be the one that was shown: then held is null, and
     released says what it was. Where nobody decided, asked is what would be made, and held says how to answer.
     """
+    linked = links.filter(pl.col("entity").cast(pl.String) == ENTITY)["salesforce_id"].implode()
     mine = documents.headers.filter(
+        ~pl.col("record_id").is_in(linked),
         pl.col("releasable").fill_null(False), pl.col("held").is_not_null(), pl.col("reason").is_null(),
         pl.col("in_scope"), pl.col("won"), ~pl.col("gone"),
     )  # fmt: skip
@@ -47,16 +51,16 @@ def with_holds(documents: Documents, decisions: pl.DataFrame, mapping: DocumentM
     yes, no = (pl.col("said") == YES).fill_null(False), pl.col("said").is_in(NO).fill_null(False)
     step = pl.format(". Let it go by {} salesforce`, or leave it unmade by {} neither`", resolve, resolve)
     joined = documents.headers.join(judged, on="record_id", how="left", validate="1:1", maintain_order="left")
-    mine_too, waits = pl.col("mark").is_not_null(), pl.col("mark").is_not_null() & ~yes & ~no
+    waits = pl.col("mark").is_not_null() & ~yes & ~no
     headers = joined.with_columns(
-        held=pl.when(mine_too & yes)
+        held=pl.when(yes)
         .then(None)
-        .when(mine_too & no)
+        .when(no)
         .then(pl.col("held") + "; a person left it unmade")
         .when(waits)
         .then(pl.col("held") + step)
         .otherwise("held"),
-        released=pl.when(mine_too & yes).then("held"),
+        released=pl.when(yes).then("held"),
         asked=pl.when(waits).then("told"),
     )
     return replace(documents, headers=conform(headers, DOCUMENTS))
@@ -64,12 +68,12 @@ def with_holds(documents: Documents, decisions: pl.DataFrame, mapping: DocumentM
 
 def _shown(headers: pl.DataFrame, lines: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
     """Give record_id, told (what would be invoiced, as JSON) and mark (its fingerprint) of these few documents."""
+    by_document = lines_of(lines, headers["record_id"].to_list())
     rows = []
     for row in headers.iter_rows(named=True):
         which = row["record_id"]
-        mine = lines.filter(pl.col("document_id") == which).iter_rows(named=True)
         derived = mapping.number.kind == "derived"
         number = derived_number(mapping.number.prefix, which) if derived else None
-        told = dumps(invoice_told(row, list(mine), row["account_id"], mapping, number))
+        told = dumps(invoice_told(row, by_document[which], row["account_id"], mapping, number))
         rows.append({"record_id": which, "told": told, "mark": difference_fingerprint(told, None)})
     return pl.DataFrame(rows, schema=dict.fromkeys(("record_id", "told", "mark"), pl.String))

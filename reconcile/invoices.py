@@ -623,7 +623,7 @@ def document_operations(
     made = Made()
     made.operations.extend(reference_shown(found.linked, mapping))
     to_make: list[tuple[dict[str, Any], Contact]] = []
-    lines = _lines_of(documents.lines, found.open["record_id"].to_list(), products)
+    lines = lines_of(documents.lines, found.open["record_id"].to_list(), products)
     for row in found.open.iter_rows(named=True):
         contact = known.get(row["account_id"], Contact(reason="it has no account"))
         there = row["found_id"] is not None
@@ -665,8 +665,8 @@ def _reject(record_id: str, reason: str) -> Row:
     }
 
 
-def _lines_of(
-    lines: pl.DataFrame, record_ids: list[str], products: Mapping[str, ItemOf]
+def lines_of(
+    lines: pl.DataFrame, record_ids: list[str], products: Mapping[str, ItemOf] = NO_ITEMS
 ) -> dict[str, list[dict[str, Any]]]:
     """Give the lines of documents; those of a product whose item is known or made, with that item."""
     found: dict[str, list[dict[str, Any]]] = {record_id: [] for record_id in record_ids}

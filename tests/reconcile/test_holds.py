@@ -113,3 +113,13 @@ def test_what_somebody_made_by_hand_is_taken_for_it_and_not_asked() -> None:
     )  # fmt: skip
     assert asked(books) == []
     assert brief(books.plan()) == [("link", "salesforce", "link", "reference")]
+
+
+def test_a_deal_that_has_its_invoice_is_not_asked_about() -> None:
+    books, deal = held()
+    say(books, "salesforce_wins")
+    books.apply(books.plan())
+    books.decisions.clear()
+    plan = books.plan()
+    assert books.documents is not None and brief(plan) == [] and deal not in stops(plan)
+    assert books.documents.headers["asked"].to_list() == [None]

@@ -201,7 +201,9 @@ def test_a_rate_service_is_asked_and_what_it_fails_on_waits(
         planned = pair.plan()
         assert rated(pair, planned, "Edge") is None and rated(pair, planned, "Grand Hotels") is not None
         failed = planned.rejects.filter(pl.col("entity") == "currency_rate")["reason"].to_list()
-        assert failed == ["the rate service treasury failed: ConnectionError: no line"]
+        assert [one.partition(".")[0] for one in failed] == [
+            "the rate service treasury failed: ConnectionError"
+        ]
         monkeypatch.delenv("TREASURY_DOWN")
         planned = pair.plan()
         assert "At 1.1666 EUR for one of the organisation's currency" in str(rated(pair, planned, "Edge"))
