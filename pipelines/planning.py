@@ -292,7 +292,7 @@ def _invoicing(
     documents = _canonical_documents(raw, mapping, past)
     if mapping.by_terms:
         documents = due_by_terms(documents, parties, {**seen, **raw})
-    documents = with_holds(documents, links, decisions, mapping)
+    documents = with_holds(documents, decisions, mapping)
     found = standing(documents, links, mapping)
     records, named = document_records(documents, mapping)
     known = model.conform(links.filter(pl.col("entity") == "document"), model.LINKS)

@@ -19,20 +19,14 @@ YES: Final = "salesforce_wins"
 NO: Final = ("accept_drift", "xero_wins")
 
 
-def with_holds(
-    documents: Documents, links: pl.DataFrame, decisions: pl.DataFrame, mapping: DocumentMapping
-) -> Documents:
-    """Give the documents with what people decided of those that rules alone hold back, and that have no invoice yet.
+def with_holds(documents: Documents, decisions: pl.DataFrame, mapping: DocumentMapping) -> Documents:
+    """Give the documents with what people decided of those that rules alone hold back.
 
-    Takes LINKS and DECISIONS. A yes holds while the invoice would be the one that was shown: then held is null, and
-    released says what it was. Where nobody decided, asked is what would be made, and held says how to answer.
+    Takes DECISIONS. Rules hold only what is due and shows no invoice. A yes holds while the invoice would be the one
+    that was shown: then held is null, and released says what it was. Where nobody decided, asked is what would be
+    made, and held says how to answer.
     """
-    linked = links.filter(pl.col("entity").cast(pl.String) == ENTITY)["salesforce_id"].implode()
-    mine = documents.headers.filter(
-        ~pl.col("record_id").is_in(linked),
-        pl.col("releasable").fill_null(False), pl.col("held").is_not_null(), pl.col("reason").is_null(),
-        pl.col("in_scope"), pl.col("won"), ~pl.col("gone"),
-    )  # fmt: skip
+    mine = documents.headers.filter(pl.col("releasable").fill_null(False), pl.col("reason").is_null())
     if mine.is_empty():
         return documents
     shown = _shown(mine, documents.lines, mapping)

@@ -64,7 +64,7 @@ class CodedSales(Sales):
         party = next(part for part in parts if part.mapping.entity == "party")
         contacts = party.matches.links.select(account_id="salesforce_id", contact_id="xero_id")
         self.documents = canonical_documents(self.raw(), self.invoicing, Past(contacts, SINCE))
-        self.documents = with_holds(self.documents, self.links, decisions, self.invoicing)
+        self.documents = with_holds(self.documents, decisions, self.invoicing)
         self.found = standing(self.documents, self.links, self.invoicing)
         plan = build_plan(parts, schema(self.mapping), decisions, self.found.accounts)
         return with_documents(plan, self.documents, self.found, self.invoicing, party)
