@@ -90,24 +90,32 @@ def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping
     known = links.filter(
         pl.col("entity").cast(pl.String) == ENTITY, pl.col("status").cast(pl.String) == "linked"
     )
-    headers = documents.headers.filter("in_scope", ~pl.col("gone"))
-    linked = headers.join(
+    headers = documents.headers.filter("in_scope")
+    linked = headers.filter(~pl.col("gone")).join(
         known.select("link_id", record_id="salesforce_id", found_id=pl.col("xero_id").str.to_lowercase()),
         on="record_id",
         how="inner",
         validate="1:1",
         maintain_order="left",
     )
-    due = headers.filter("won", pl.col("due_by_date").fill_null(True)).join(
-        linked, on="record_id", how="anti", maintain_order="left"
+    unlinked = headers.join(
+        known.select(record_id="salesforce_id"), on="record_id", how="anti", maintain_order="left"
     )
-    shown = _shown(due.filter(pl.col("shown_id").is_not_null()), documents, known, mapping)
+    is_due = pl.col("won") & ~pl.col("gone") & pl.col("due_by_date").fill_null(True)
+    due = unlinked.filter(is_due)
+    # What is not due any more is taken for its invoice's own again too: a lost journal hides no draft of a lost sale.
+    shown = _shown(
+        unlinked.with_columns(due_now=is_due).filter(pl.col("shown_id").is_not_null()),
+        documents,
+        known,
+        mapping,
+    )
     by_id = shown.filter(pl.col("stop").is_null())
     adopted = held_links(ENTITY, by_id.select(salesforce_id="record_id", xero_id="found_id"))
     both = pl.concat(
         [
             linked,
-            by_id.select(*linked.columns[:-2], adopted["link_id"], "found_id"),
+            by_id.select(*linked.columns[:-2], adopted["link_id"], "found_id").filter(~pl.col("gone")),
         ]
     )
     with_invoice = both.join(
@@ -215,7 +223,8 @@ def _shown(
 ) -> pl.DataFrame:
     """Say of opportunities that show an invoice which the journal does not know whether it is theirs (stop: not).
 
-    A copy of an opportunity carries the fields of the one that it was copied from.
+    A copy of an opportunity carries the fields of the one that it was copied from. One that is not due is left
+    out, unless the invoice carries its key.
     """
     shown = headers.with_columns(found_id=pl.col("shown_id").str.strip_chars().str.to_lowercase()).join(
         _found(documents), on="found_id", how="left", validate="m:1", maintain_order="left"
@@ -234,7 +243,8 @@ def _shown(
         shared=pl.len().over("found_id") > 1,
     )
     field, word = mapping.link.id, mapping.source.word
-    return keyed.with_columns(
+    mine = keyed.filter(pl.col("due_now") | pl.col("own"))
+    return mine.with_columns(
         stop=pl.coalesce(
             pl.when(pl.col("found_status").is_null()).then(
                 pl.lit(f"its {field} names an invoice that is not in the snapshot of Xero")
@@ -251,7 +261,7 @@ def _shown(
                 pl.lit(f"its {field} shows the invoice of another {word}, as a copy does: empty the field")
             ),
         )
-    ).drop("key", "carried", "own", "shared")
+    ).drop("key", "carried", "own", "shared", "due_now")
 
 
 def _carried(mapping: DocumentMapping) -> pl.Expr:

@@ -10,6 +10,7 @@ of docs/protocol.md and of the merge table in DESIGN.md, written down anew:
     read_only   no write leaves while writes are not enabled
     fence       no write leaves under a fencing number once a newer one was given out
     triangle    the ids of a pair name each other
+    moved       where invoices follow their sales: what is invoiced of a sale is what it comes to
     amounts     an invoice is of its sale's amount, a payment of the amount that was taken
     invariant   the product never finds one of its own invariants broken
     unsettled   the product knows what became of every write; a plan after the last one has nothing to do
@@ -62,6 +63,7 @@ class Evidence:
     plans: Path
     ours: Mapping[str, str]  # our client's name in each log
     invoices: bool = False  # whether sales become invoices in this world
+    moves: bool = False  # whether their invoices follow them
     today: str = ""  # the last day that the world saw
 
     @cached_property
@@ -69,7 +71,13 @@ class Evidence:
         """By id: a Salesforce row or a Xero contact."""
         rows = [row for side in ("salesforce", "xero") for row in self.dumps[side]]
         return {
-            str(row.get("PaymentID") or row.get("InvoiceID") or row.get("ContactID") or row.get("Id")): row
+            str(
+                row.get("CreditNoteID")
+                or row.get("PaymentID")
+                or row.get("InvoiceID")
+                or row.get("ContactID")
+                or row.get("Id")
+            ): row
             for row in rows
             if _kind(row)
         }
@@ -79,7 +87,7 @@ def judge(evidence: Evidence) -> list[Violation]:
     """Give every violation, in a stable order."""
     plans = Plans(evidence)
     found: list[Violation] = []
-    for rule in (twice, triangle, lost, invoiced, paid, unplanned, read_only, fence, unsettled):
+    for rule in (twice, triangle, lost, invoiced, moved, paid, unplanned, read_only, fence, unsettled):
         found += rule(evidence, plans)
     return found
 
@@ -139,6 +147,10 @@ def holds(text: str, token: str) -> bool:
 
 
 def _kind(row: Mapping[str, Any]) -> str:
+    if "AllocationID" in row:
+        return ""
+    if "CreditNoteID" in row:
+        return "credit"
     if "PaymentID" in row:
         return "payment"
     if "InvoiceID" in row:
@@ -149,7 +161,7 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 
 def _live(row: Mapping[str, Any]) -> bool:
-    if _kind(row) in ("invoice", "payment"):
+    if _kind(row) in ("invoice", "payment", "credit"):
         return row.get("Status") not in ("VOIDED", "DELETED")
     if _kind(row) == "xero":
         return row.get("ContactStatus") == "ACTIVE"
@@ -213,6 +225,7 @@ def twice(evidence: Evidence, _: Plans) -> list[Violation]:
     keys = {
         "xero": "ContactNumber",
         "invoice": "InvoiceNumber",
+        "credit": "CreditNoteNumber",
         "Account": "ExternalID__c",
         "Contact": "ExternalID__c",
     }
@@ -475,6 +488,8 @@ def invoiced(evidence: Evidence, plans: Plans) -> list[Violation]:
         if len(mine) > 1:
             found.append(Violation("twice", f"{len(mine)} live invoices are of {row['Id']}"))
         due = evidence.invoices and row.get("IsWon") and str(row.get("CloseDate")) >= CUT_OVER
+        if evidence.moves:
+            continue  # `moved` looks at those
         if not due and mine and not row.get("IsWon"):
             found.append(Violation("unplanned", f"{row['Id']} was not won, and has an invoice"))
         if not due or told.get(row["Id"]) or (not mine and row.get("Xero_Invoice_ID__c") in thrown_away):
@@ -497,6 +512,55 @@ def invoiced(evidence: Evidence, plans: Plans) -> list[Violation]:
                     "triangle",
                     f"{row['Id']} names invoice {row.get('Xero_Invoice_ID__c')}, not {mine[0]['InvoiceID']}",
                 )
+            )
+    return found
+
+
+def asked_of(rejects: Iterable[Body]) -> set[str]:
+    """The sales whose invoices a plan asks about: it tells the command that answers."""
+    told = (re.search(r"reconcile resolve (\w{18}) invoice --take", str(row["reason"])) for row in rejects)
+    return {found[1] for found in told if found}
+
+
+def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
+    """What is invoiced of a sale, less what was credited of it, is what it comes to, or a report tells.
+
+    It comes to nothing unless it is won since the cut-over. What a person decided to let stand is let stand.
+    """
+    if not evidence.moves:
+        return []
+    told = plans.named(plans.sealed[-1:])
+    let = {
+        event["record_id"]
+        for event in evidence.events
+        if event["kind"] == "answered" and event["take"] == "neither"
+    }
+    by_number = {
+        str(row["InvoiceNumber"]).upper(): row for row in evidence.records.values() if _kind(row) == "invoice"
+    }
+    claimed: dict[str, Decimal] = defaultdict(Decimal)
+    ids: dict[str, list[str]] = defaultdict(list)
+    sales = [row for row in evidence.records.values() if _kind(row) == "Opportunity"]
+    by_invoice = {str(row.get("Xero_Invoice_ID__c")).casefold(): row["Id"].upper() for row in sales}
+    for row in evidence.records.values():
+        if _kind(row) not in ("invoice", "credit") or not _live(row):
+            continue
+        of = row if _kind(row) == "invoice" else by_number.get(str(row.get("Reference")).upper())
+        if of is None or not _live(of):
+            continue
+        sale = _sale_of(of) or by_invoice.get(str(of["InvoiceID"]).casefold(), "")
+        claimed[sale] += Decimal(str(row["SubTotal"])) * (1 if of is row else -1)
+        ids[sale].append(str(row.get("CreditNoteID") or row["InvoiceID"]))
+    found = []
+    for row in sales:
+        sale = row["Id"].upper()
+        if told.get(row["Id"]) or row["Id"] in let or any(told.get(one) for one in ids[sale]):
+            continue
+        due = _live(row) and row.get("IsWon") and str(row.get("CloseDate")) >= CUT_OVER
+        wanted = Decimal(str(row.get("Amount") or 0)) if due else Decimal(0)
+        if claimed[sale] != wanted and not any(_incident_names(evidence, one) for one in ids[sale]):
+            found.append(
+                Violation("moved", f"{row['Id']} comes to {wanted}, invoiced of it is {claimed[sale]}")
             )
     return found
 
@@ -602,6 +666,7 @@ def _elements(entry: Body) -> Iterator[tuple[str | None, Body]]:
         for element in (next(iter(body.values())) if isinstance(body, dict) else body) or ():
             own = "InvoiceID" if "/Invoices" in entry["target"] else "ContactID"
             own = "PaymentID" if "/Payments" in entry["target"] else own
+            own = "CreditNoteID" if "/CreditNotes" in entry["target"] else own
             yield element.get(own), {k: v for k, v in element.items() if k != own}
         return
     if isinstance(body, dict) and "records" in body:
@@ -620,11 +685,13 @@ def _not_in_plan(side: str, record_id: str | None, body: Body, operations: list[
     if record_id is None:
         made = [one for one in mine if one["action"] == "create"]
         key = _sale_of(body) or str(body.get("ContactNumber") or body.get("ExternalID__c") or "")
-        number = body.get("InvoiceNumber") if not key else None
+        number = body.get("InvoiceNumber") or body.get("CreditNoteNumber")
         made = [
             one
             for one in made
-            if (number and _native(one).get("InvoiceNumber") == number)
+            if (
+                number and number in (_native(one).get("InvoiceNumber"), _native(one).get("CreditNoteNumber"))
+            )
             or str(one["source_id"]).upper() == key.upper()
         ]
         if not made:

@@ -77,6 +77,9 @@ class Shape:
     number: str  # kind of the invoices' numbers
     status: str  # in which invoices are made
     money: bool  # whether Salesforce notes what was taken, and Xero records it
+    moves: (
+        str  # how a draft of a lost sale is withdrawn (ask, void), where invoices follow their sales; else ""
+    )
     cycles: int
     sockets: bool
     checks: bool
@@ -105,16 +108,18 @@ def shape_of(seed: int) -> Shape:
     parties = draw.randint(2, 6) if draw.random() < 0.9 else 8
     deals = draw.choice([0, 0, 0, 1, 2, 4])
     money = deals > 0 and seed % 8 == 2
+    moving = deals > 0 and seed % 8 == 7
     return Shape(
         parties=parties,
-        deals=deals,
+        deals=6 if money else max(deals, 3) if moving else deals,
         number=draw.choice(["derived", "derived", "reserved", "xero"]),
         # Of a draft nothing can be paid.
         status=draw.choice(["DRAFT", "DRAFT", "AUTHORISED"])
         if not money
         else draw.choice(["AUTHORISED"] * 3),
         money=money,
-        cycles=draw.randint(1, 3),
+        moves=random.Random(f"{seed}:moves").choice(["ask", "void"]) if moving else "",
+        cycles=draw.randint(1, 3) + (money or moving),
         sockets=sockets,
         checks=seed % 50 == 25,
         dlt=sockets or seed % 10 == 5,
@@ -144,16 +149,20 @@ PAYMENTS = (
 )
 
 
+MOVES = ", changes: move, credits: draft, settled: read, withdraw: "
+
+
 @cache
-def mapping(number: str, status: str, *, money: bool = False) -> FieldMapping:
+def mapping(number: str, status: str, *, money: bool = False, moves: str = "") -> FieldMapping:
     """The demo's: new customers are made on the other side, and sales since November become invoices.
 
     number: the kind of the invoices' numbers; empty: no invoices at all. money: what is taken is recorded.
+    moves: how drafts are withdrawn, where invoices follow their sales.
     """
     prefix = {"derived": "SF-", "reserved": "INV-", "xero": "SF-"}.get(number)
     invoice = (
         f"status: {status}, number: {{kind: {number}, prefix: {prefix}}}" if number else "cut_over: null"
-    ) + (PAYMENTS if money else "")
+    ) + (PAYMENTS if money else MOVES + moves if moves else "")
     text = f"extends: [demo]\ndocuments: {{invoice: {{{invoice}}}}}\n"
     return load_mapping(text, name="mapping.yaml", library=mappings.library())
 
@@ -212,6 +221,7 @@ CALM_SHAPE = Shape(
     number="derived",
     status="DRAFT",
     money=False,
+    moves="",
     cycles=1,
     sockets=False,
     checks=False,
@@ -260,7 +270,9 @@ def _world(seed: int, shape: Shape) -> Iterator[World]:
                 folder,
                 vendors,
                 clock,
-                mapping(shape.number if shape.deals else "", shape.status, money=shape.money),
+                mapping(
+                    shape.number if shape.deals else "", shape.status, money=shape.money, moves=shape.moves
+                ),
                 limits=shape.limits,
                 journal_key=key,
                 jwt=seed % 10 == 7,  # reading an RSA key takes 30 ms
@@ -293,6 +305,12 @@ class Life:
         if self.world.seed % 10 == 3:
             self.people.forbid("BillingCity = 'Leeds'")
         self._enable()
+        self.people.sellers = bool(self.shape.moves)
+        if (
+            self.shape.money or self.shape.moves
+        ):  # invoices first, in good weather: we are after what comes of them
+            self.plan()
+            self.apply()
         for _ in range(self.shape.cycles):
             self.world.rates = self.shape.rates
             self._cycle()
@@ -318,6 +336,8 @@ class Life:
             self.apply()
         if draw.random() < 0.15:
             self._resolve()
+        if self.shape.moves and draw.random() < 0.6:
+            self._answer()
         if draw.random() < 0.06:
             self._lose_files()
         elif draw.random() < 0.08:
@@ -396,6 +416,24 @@ class Life:
             prefix = "person_" if row["entity"] == "person" else ""
             word = self._word_of(row["salesforce_id"])
             self.world.tell("decided", word=word, unit=prefix + row["unit"], take=take)
+
+        self.world.command("resolve", work)
+
+    def _answer(self) -> None:
+        """Somebody answers what the last plan asks about one invoice."""
+        draw = self._draw
+
+        def work(ctx: Context, report: Report) -> None:
+            planned = last_plan(ctx)
+            asked = sorted(checker.asked_of(planned.rejects.to_dicts())) if planned is not None else []
+            if not asked:
+                return
+            sale, take = (
+                draw.choice(asked),
+                draw.choice(["salesforce", "salesforce", "salesforce", "neither"]),
+            )
+            answers.resolve(ctx, sale, "invoice", take)
+            self.world.tell("answered", record_id=sale, take=take)
 
         self.world.command("resolve", work)
 
@@ -519,6 +557,7 @@ class Life:
                 "salesforce": vendors.line["salesforce"]["username"],
             },
             invoices=self.shape.deals > 0,
+            moves=bool(self.shape.moves),
             today=self.world.time.now().date().isoformat(),
         )
 

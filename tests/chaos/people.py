@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from decimal import Decimal
 from typing import Any
@@ -62,6 +63,7 @@ class People:
         self.words: list[str] = []
         self.acted = 0
         self.till = False  # whether they note what they take
+        self.sellers = False  # whether they change what they sold, and its invoices
         # (side, unit) that the org's own automation fills at any write of the record: nobody clears it for long.
         self.filled: set[tuple[str, str]] = set()
 
@@ -85,7 +87,7 @@ class People:
         reply = self._vendors.call("salesforce", "POST", "/sandbox/objects", json=MONEY)
         assert reply.status_code == 200, reply.text
         self.till = True
-        for _ in range(draw.choice([1, 2, 4])):
+        for _ in range(draw.choice([2, 4, 6])):
             self._take(draw)
 
     def _deals(self, draw: random.Random, rows: dict[str, list[Body]], deals: int) -> None:
@@ -169,7 +171,9 @@ class People:
             "void": 0.5,
         }
         if self.till:
-            deeds |= {"take": 10, "correct": 2, "pay": 2, "unpay": 1}
+            deeds |= {"take": 20, "correct": 6, "pay": 10, "unpay": 14}
+        if self.sellers:
+            deeds |= {"reprice": 24, "strike": 10, "lose": 12, "approve": 24, "recode": 8, "credit": 5}
         deed = only or draw.choices(list(deeds), weights=list(deeds.values()))[0]
         self.acted += 1
         getattr(self, f"_{deed}")(draw)
@@ -319,12 +323,13 @@ class People:
         sales_ = [row for row in self._rows("Opportunity") if not row["IsDeleted"] and row.get("Amount")]
         if not sales_:
             return
-        sale = draw.choice(sales_)
+        won = [row for row in sales_ if row["IsWon"]]
+        sale = draw.choice(won if won and draw.random() < 0.8 else sales_)
         whole = Decimal(str(sale["Amount"]))
         amount = draw.choice([Decimal(10), Decimal("25.50"), (whole / 2).quantize(CENT), whole, whole * 2])
         fields = {
             "Name": "Money", "Opportunity__c": sale["Id"], "Amount__c": float(amount),
-            "Taken_On__c": draw.choice(["2026-11-20", "2026-11-23", "2026-11-05"]),
+            "Taken_On__c": draw.choice(["2026-11-20", "2026-11-20", "2026-11-23", "2026-11-23", "2026-11-05"]),
             "State__c": draw.choice(["Received", "Received", "Received", "Promised"]),
         }  # fmt: skip
         reply = self._call("salesforce", "POST", f"{API}/Money__c", fields)
@@ -366,6 +371,127 @@ class People:
             wanted = {"PaymentID": record["PaymentID"]}
             if self._vendors.call("xero", "POST", "/sandbox/unpay", json=wanted).status_code == 200:
                 self._world.tell("unpay", side="xero", record_id=record["PaymentID"], word="")
+
+    def _sold(self) -> list[Body]:
+        """Lines of the sales that are won."""
+        won = {row["Id"] for row in self._rows("Opportunity") if row["IsWon"] and not row["IsDeleted"]}
+        lines = self._rows("OpportunityLineItem")
+        return [row for row in lines if row["OpportunityId"] in won and not row["IsDeleted"]]
+
+    def _reprice(self, draw: random.Random) -> None:
+        """Sell something for another price, or more or less of it."""
+        lines = self._sold()
+        if not lines:
+            return
+        line = draw.choice(lines)
+        fields = draw.choice(
+            [{"UnitPrice": 19.75}, {"UnitPrice": 300}, {"Quantity": 1}, {"Quantity": 3}, {"Quantity": 0.5}]
+        )
+        path = f"{API}/OpportunityLineItem/{line['Id']}"
+        if self._call("salesforce", "PATCH", path, fields).status_code == 204:
+            self._world.tell("reprice", side="salesforce", record_id=line["OpportunityId"], word="")
+
+    def _strike(self, draw: random.Random) -> None:
+        """Strike a line off a sale."""
+        lines = self._sold()
+        if lines:
+            line = draw.choice(lines)
+            path = f"{API}/OpportunityLineItem/{line['Id']}"
+            if self._call("salesforce", "DELETE", path, None).status_code == 204:
+                self._world.tell("strike", side="salesforce", record_id=line["OpportunityId"], word="")
+
+    def _lose(self, draw: random.Random) -> None:
+        """Lose a sale that was won, re-open it, or throw it away."""
+        found = [row for row in self._rows("Opportunity") if row["IsWon"] and not row["IsDeleted"]]
+        if not found:
+            return
+        record = draw.choice(found)
+        path = f"{API}/Opportunity/{record['Id']}"
+        stage = draw.choice(["Closed Lost", "Negotiation/Review", None])
+        if stage is None:
+            reply = self._call("salesforce", "DELETE", path, None)
+        else:
+            reply = self._call("salesforce", "PATCH", path, {"StageName": stage})
+        if reply.status_code == 204:
+            self._world.tell("lose", side="salesforce", record_id=record["Id"], word="")
+
+    def _bills(self, status: str) -> list[Body]:
+        """Invoices in Xero that stand so."""
+        rows = self._vendors.dump("xero")
+        own = [
+            row for row in rows if "InvoiceID" in row and "PaymentID" not in row and "AllocationID" not in row
+        ]
+        return [row for row in own if row["Status"] == status]
+
+    def _approve(self, draw: random.Random) -> None:
+        """Approve a draft: of an invoice, or of a credit note, and set that against its invoice."""
+        drafts = [*self._bills("DRAFT"), *self._notes("DRAFT")]
+        if not drafts:
+            return
+        record = draw.choice(drafts)
+        kind, page = (
+            ("CreditNoteID", "edit-credit-note")
+            if "CreditNoteID" in record
+            else ("InvoiceID", "edit-invoice")
+        )
+        wanted = {kind: record[kind], "Status": "AUTHORISED"}
+        if self._vendors.call("xero", "POST", f"/sandbox/{page}", json=wanted).status_code == 200:
+            self._world.tell("approve", side="xero", record_id=record[kind], word="")
+            if kind == "CreditNoteID" and draw.random() < 0.7:
+                self._allocate(record)
+
+    def _allocate(self, note: Body) -> None:
+        """Set a credit note against the invoice that it names."""
+        found = [row for row in self._bills("AUTHORISED") if row["InvoiceNumber"] == note.get("Reference")]
+        if found:
+            amount = min(Decimal(str(note["Total"])), Decimal(str(found[0]["AmountDue"])))
+            wanted = {
+                "CreditNoteID": note["CreditNoteID"], "InvoiceID": found[0]["InvoiceID"], "Amount": float(amount),
+                "Date": "2026-11-23",
+            }  # fmt: skip
+            self._vendors.call("xero", "POST", "/sandbox/allocate", json=wanted)
+
+    def _recode(self, draw: random.Random) -> None:
+        """Book a line of a draft to another account, as the ledger's people do."""
+        drafts = [row for row in self._bills("DRAFT") if row["LineItems"]]
+        if drafts:
+            record = draw.choice(drafts)
+            lines = [dict(line) for line in record["LineItems"]]
+            draw.choice(lines)["AccountCode"] = "260"
+            wanted = {"InvoiceID": record["InvoiceID"], "LineItems": lines}
+            text = json.dumps(wanted, default=float)
+            if self._vendors.call("xero", "POST", "/sandbox/edit-invoice", text=text).status_code == 200:
+                self._world.tell("recode", side="xero", record_id=record["InvoiceID"], word="")
+
+    def _credit(self, draw: random.Random) -> None:
+        """Give some of an approved invoice back by hand."""
+        found = self._bills("AUTHORISED")
+        if not found:
+            return
+        record = draw.choice(found)
+        line = {
+            "Description": "Goodwill",
+            "Quantity": 1,
+            "UnitAmount": 5,
+            "AccountCode": "200",
+            "TaxType": "NONE",
+        }
+        wanted = {
+            "Type": "ACCRECCREDIT", "Contact": {"ContactID": record["Contact"]["ContactID"]}, "Date": "2026-11-22",
+            "Status": "AUTHORISED", "LineItems": [line], "Reference": record["InvoiceNumber"],
+        }  # fmt: skip
+        reply = self._vendors.call("xero", "POST", "/sandbox/edit-credit-note", json=wanted)
+        if reply.status_code == 200:
+            self._world.tell("credit", side="xero", record_id=record["InvoiceID"], word="")
+            self._allocate({**reply.json(), "Reference": record["InvoiceNumber"]})
+
+    def _notes(self, status: str) -> list[Body]:
+        rows = self._vendors.dump("xero")
+        return [
+            row
+            for row in rows
+            if "CreditNoteID" in row and "AllocationID" not in row and row["Status"] == status
+        ]
 
     def _rows(self, kind: str) -> list[Body]:
         return [row for row in self._vendors.dump("salesforce") if row["attributes"]["type"] == kind]

@@ -26,6 +26,8 @@ REQUIRED = (
     "command ends with RateLimited", "operation adopted", "operation overtaken", "operation rejected",
     "operation waiting", "event merge", "event archive", "event delete", "event journal_lost", "event limit_tripped",
     "payment recorded", "payment meets a fault", "event take", "event pay", "event unpay", "event correct",
+    "event reprice", "event strike", "event lose", "event approve", "event recode", "event credit", "event answered",
+    "invoice changed", "invoice withdrawn", "invoice made again", "credit made", "credit meets a fault",
 )  # fmt: skip
 
 
@@ -46,6 +48,11 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
         if row["n"] and "/Payments" in row["target"]:
             found["payment recorded"] += 1
             found["payment meets a fault"] += row["fault"] is not None
+        if row["n"] and "/CreditNotes" in row["target"]:
+            found["credit made"] += 1
+            found["credit meets a fault"] += row["fault"] is not None
+        if row["n"] and "/Invoices" in row["target"]:
+            found.update(_moves(row["body"]["Invoices"]))
         if row["fault"] == "late" and row["n"]:
             found["late application"] += 1
     for log in evidence.logs.values():
@@ -90,6 +97,13 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
             "correct",
             "pay",
             "unpay",
+            "reprice",
+            "strike",
+            "lose",
+            "approve",
+            "recode",
+            "credit",
+            "answered",
         ):
             found[f"event {event['kind']}"] += 1
     leases = [event for event in evidence.events if event["kind"] == "lease"]
@@ -99,6 +113,19 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
     found.update(_journal(world))
     found["conflict"] += _conflicts(evidence)
     return {name: count for name, count in sorted(found.items()) if count}
+
+
+def _moves(invoices: list[dict[str, Any]]) -> Counter[str]:
+    """What a write does to invoices that are there already, and which it makes anew."""
+    found: Counter[str] = Counter()
+    for one in invoices:
+        if "InvoiceID" in one:
+            found[
+                "invoice withdrawn" if one.get("Status") in ("DELETED", "VOIDED") else "invoice changed"
+            ] += 1
+        elif str(one.get("InvoiceNumber") or "").rpartition("-")[2] in ("2", "3", "4"):
+            found["invoice made again"] += 1
+    return found
 
 
 def _interrupts(event: dict[str, Any], evidence: Evidence) -> bool:

@@ -46,10 +46,17 @@ ROWS = {  # status where it answers for one record by itself
     "ENTITY_IS_DELETED": (404, "entity is deleted"),
     "INVALID_CROSS_REFERENCE_KEY": (400, "invalid cross reference id"),
 }
-LISTS = {"Contacts": CONTACTS, "Invoices": INVOICES, "Payments": PAYMENTS}
-ALL = tuple(f"refused: {name}" for table in (*LISTS.values(), ROWS) for name in table)
-# Of the writes where the weather is bad; an invoice is written seldom.
-SHARES = {"Invoices": 0.65, "Contacts": 0.03, "Payments": 0.3, "": 0.06}
+CHANGES = {  # of an invoice that is there already
+    "status": INVOICES["status"],
+    "settled": "This document cannot be edited as it has a payment or credit note allocated to it.",
+    "settled void": "The status VOIDED cannot be applied to the invoice because it has payments or credit notes "
+    "allocated to it.",
+}
+CREDITS = {name: INVOICES[name] for name in ("account code", "tax type", "currency")}
+LISTS = {"Contacts": CONTACTS, "Invoices": INVOICES, "Payments": PAYMENTS, "CreditNotes": CREDITS}
+ALL = tuple(dict.fromkeys(f"refused: {name}" for table in (*LISTS.values(), CHANGES, ROWS) for name in table))
+# Of the writes where the weather is bad; an invoice or a payment is written seldom.
+SHARES = {"Invoices": 0.65, "Contacts": 0.03, "Payments": 0.5, "CreditNotes": 0.3, "": 0.06}
 
 Body = dict[str, Any]
 
@@ -89,6 +96,7 @@ def refuse(
 def _answer(listed: str, element: Body, rng: random.Random) -> tuple[str, Body]:
     if listed in LISTS:
         own, texts = f"{listed.removesuffix('s')}ID", LISTS[listed]
+        texts = CHANGES if "InvoiceID" in element else texts
         name = rng.choice(list(texts))
         said = {"StatusAttributeString": "ERROR", "ValidationErrors": [{"Message": texts[name]}]}
         # What was asked for is echoed, with an id of zeros where there is none.

@@ -449,6 +449,34 @@ def test_an_invoice_that_somebody_made_by_hand_and_named_is_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fields", [{"IsWon": False}, {"IsDeleted": True}])
+def test_what_was_lost_or_deleted_keeps_its_invoice_where_the_journal_is_lost_too(
+    kind: str, fields: dict[str, Any]
+) -> None:
+    books = sales(number=KINDS[kind])
+    opportunity = books.won(1, linked(books)[0], line())
+    applied(books)
+    books.edit(opportunity, **fields)
+    forget(books)
+    plan = applied(books)
+    assert brief(plan) == []
+    links = plan.adopted_links.filter(pl.col("entity") == "document")
+    assert links["salesforce_id"].to_list() == [opportunity]
+    assert set(stops(books.plan())) == {opportunity}  # and that it stands is told again
+
+
+def test_who_is_not_due_and_names_what_somebody_made_by_hand_is_left_alone() -> None:
+    books = sales()
+    account, contact = linked(books)
+    invoice = books.invoice(Contact={"ContactID": contact}, InvoiceNumber="BY-HAND-1")
+    books.won(1, account, line(), Xero_Invoice_ID__c=invoice, IsWon=False)
+    books.won(2, account, line(), Xero_Invoice_ID__c=xero_id(99), IsWon=False)
+    plan = books.plan()
+    assert plan.adopted_links.filter(pl.col("entity") == "document").is_empty()
+    assert not stops(plan)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_copy_of_an_opportunity_is_told_and_takes_nothing(kind: str, lost: bool) -> None:
     """Salesforce's Clone copies the fields that show the invoice."""
