@@ -412,10 +412,10 @@ class Life:
             rows = planned.conflicts.sort("link_id", "unit").to_dicts()
             row = draw.choice(rows)
             take = draw.choice(["salesforce", "xero"])
-            answers.resolve(ctx, row["link_id"], row["unit"], take)
             prefix = "person_" if row["entity"] == "person" else ""
             word = self._word_of(row["salesforce_id"])
-            self.world.tell("decided", word=word, unit=prefix + row["unit"], take=take)
+            with self.world.said("decided", word=word, unit=prefix + row["unit"], take=take):
+                answers.resolve(ctx, row["link_id"], row["unit"], take)
 
         self.world.command("resolve", work)
 
@@ -432,8 +432,8 @@ class Life:
                 draw.choice(asked),
                 draw.choice(["salesforce", "salesforce", "salesforce", "neither"]),
             )
-            answers.resolve(ctx, sale, "invoice", take)
-            self.world.tell("answered", record_id=sale, take=take)
+            with self.world.said("answered", record_id=sale, take=take):
+                answers.resolve(ctx, sale, "invoice", take)
 
         self.world.command("resolve", work)
 

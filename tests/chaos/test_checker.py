@@ -369,6 +369,81 @@ def test_money_that_is_recorded_twice_or_not_at_all_is_found() -> None:
         assert "lost" in {one.rule for one in judged(money_taken, shape=WITH_MONEY)[0]}
 
 
+def sold_for_less(life: Life) -> None:
+    """One line of a sale that has its invoice goes for less, and somebody says yes to what is asked of it."""
+    life.people.fill_books(life.world.random["books"], 3, 4)
+    life._enable()
+    life.plan()
+    life.apply()
+    sales = {row["Id"] for row in life.people._rows("Opportunity") if row["Xero_Invoice_ID__c"]}
+    line = next(row for row in life.people._rows("OpportunityLineItem") if row["OpportunityId"] in sales)
+    path = f"/services/data/v67.0/sobjects/OpportunityLineItem/{line['Id']}"
+    reply = life.people._call("salesforce", "PATCH", path, {"UnitPrice": 1})
+    assert reply.status_code == 204, reply.text
+    life.plan()
+    life._draw = Steadfast()
+    life._answer()
+    rest(life)
+
+
+class Steadfast:
+    """Takes the first of everything."""
+
+    def choice(self, some: Any) -> Any:
+        return some[0]
+
+
+MOVING = {"DRAFT": replace(CALM_SHAPE, deals=4, moves="void")}
+MOVING["AUTHORISED"] = replace(MOVING["DRAFT"], status="AUTHORISED")
+
+
+@pytest.mark.parametrize("status", MOVING)
+def test_an_invoice_that_does_not_follow_its_sale_is_found(status: str) -> None:
+    violations, world = judged(sold_for_less, shape=MOVING[status])
+    assert violations == []
+    targets = {row["target"] for row in world.wire if row["kind"] == "write" and row["side"] == "xero"}
+    assert any("CreditNotes" in target for target in targets) == (status == "AUTHORISED")
+    with patch.object(planning, "with_moves", lambda plan, *_, **__: plan):
+        assert "moved" in {one.rule for one in judged(sold_for_less, shape=MOVING[status])[0]}
+
+
+def dearer(one: Body) -> Body:
+    first, *others = one["LineItems"]
+    return {**one, "LineItems": [{**first, "UnitAmount": first["UnitAmount"] + 1}, *others]}
+
+
+def twin(one: Body) -> Body:
+    return {**one, "CreditNoteNumber": one["CreditNoteNumber"] + "X"}
+
+
+@pytest.mark.parametrize(
+    ("change", "also", "rules"), [(dearer, False, {"moved", "unplanned"}), (twin, True, {"moved"})]
+)
+def test_a_credit_note_of_another_amount_or_made_twice_is_found(
+    change: Callable[[Body], Body], also: bool, rules: set[str]
+) -> None:
+    original = Line.handle_request
+
+    def credited(self: Line, request: httpx.Request) -> httpx.Response:
+        """Let another credit note leave in the place of the one that was to leave, or beside it."""
+        if request.method != "PUT" or not request.url.path.endswith("/CreditNotes"):
+            return original(self, request)
+        notes = [change(one) for one in json.loads(request.read())["CreditNotes"]]
+        other = httpx.Request("PUT", request.url, json={"CreditNotes": notes}, headers=_bare(request))
+        if not also:
+            return original(self, other)
+        other.headers["idempotency-key"] = "twin"
+        assert self._world.vendors.forward("xero", other)[1].status_code == 200
+        return original(self, request)
+
+    with (
+        patch.object(Line, "handle_request", credited),
+        patch.object(audit, "unlike", lambda *_: ""),  # or the product tells of it itself
+    ):
+        found = judged(sold_for_less, shape=MOVING["AUTHORISED"])[0]
+    assert rules <= {one.rule for one in found}, found
+
+
 def test_an_invariant_that_breaks_is_found() -> None:
     original = Intents.leaving
 

@@ -165,6 +165,16 @@ class World:
         self.seq += 1
         return self.seq
 
+    @contextmanager
+    def said(self, kind: str, **fields: Any) -> Iterator[None]:
+        """Tell what a person says to a command, unless it refuses; where it dies meanwhile, it may be kept."""
+        try:
+            yield
+        except Crash:
+            self.tell(kind, **fields)
+            raise
+        self.tell(kind, **fields)
+
     def tell(self, kind: str, **what: Any) -> Body:
         """Write down something that happened."""
         event = {"seq": self.number(), "at_ms": self.time.now_ms(), "kind": kind, **what}
