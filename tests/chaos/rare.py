@@ -45,12 +45,12 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
             found[f"write meets {row['fault']}"] += 1
         if row.get("refusal"):
             found[f"refused: {row['refusal']}"] += 1
-        if row["n"] and "/Payments" in row["target"]:
-            found["payment recorded"] += 1
-            found["payment meets a fault"] += row["fault"] is not None
-        if row["n"] and "/CreditNotes" in row["target"]:
-            found["credit made"] += 1
-            found["credit meets a fault"] += row["fault"] is not None
+        if "/Payments" in row["target"]:
+            found["payment recorded"] += bool(row["n"])
+            found["payment meets a fault"] += row["fault"] not in (None, "refused")
+        if "/CreditNotes" in row["target"]:
+            found["credit made"] += bool(row["n"])
+            found["credit meets a fault"] += row["fault"] not in (None, "refused")
         if row["n"] and "/Invoices" in row["target"]:
             found.update(_moves(row["body"]["Invoices"]))
         if row["fault"] == "late" and row["n"]:
