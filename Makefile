@@ -20,7 +20,7 @@ demo: .venv/.ready
 
 # Chaos, the longest, comes first. Two workers for two cores: with a second thread in each, Polars spends a fifth more on handing work over.
 test: .venv/.ready
-	@POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30
 
 lint: .venv/.ready
 	@$(BIN)/ruff check .

@@ -170,9 +170,11 @@ def payments(books: Books, mapping: PaymentMapping, source: SourceObject) -> Pay
     on_or_after = (pl.col("date") >= pl.lit(mapping.cut_over, pl.Date)).fill_null(True)
     # Of what was invoiced itself a blank says that no money was taken.
     says = pl.lit(mapping.source is not None) | (pl.col("amount") != 0).fill_null(False)
-    new = placed.filter("counts", pl.col("payment_id").is_null(), on_or_after, says).drop(
-        "payment_id", "link_id"
-    )
+    due = pl.col("counts") & on_or_after & says
+    unlinked = placed.filter(pl.col("payment_id").is_null())
+    new = unlinked.filter(due).drop("payment_id", "link_id")
+    # What is not due any more is taken for its payment's own too: a lost journal hides no payment that stands.
+    lapsed = _lapsed(unlinked.filter(~due), placed, there, books, mapping).select(made.columns)
     judged = _judged(new, there, books, mapping, source)
     found = judged.filter(pl.col("stop").is_null(), pl.col("payment_id").is_not_null())
     asked = judged.filter(pl.col("stop").is_null(), pl.col("payment_id").is_null())
@@ -189,10 +191,13 @@ def payments(books: Books, mapping: PaymentMapping, source: SourceObject) -> Pay
         there, on="payment_id", how="left", validate="m:1", maintain_order="left"
     )
     rows = [one for row in to_make.iter_rows(named=True) for one in _making(row, books, mapping)]
+    lapsed = lapsed.filter(~pl.col("payment_id").is_in(found["payment_id"].implode()))
+    made = pl.concat([made, lapsed])
+    kept = [frame.select(salesforce_id="record_id", xero_id="payment_id") for frame in (found, lapsed)]
     rows += [one for frame in (made, now) for row in _to_show(frame) for one in _showing(row, mapping)]
     return Paying(
         operations=rows_frame(rows, OPERATIONS),
-        adopted=held_links(ENTITY, found.select(salesforce_id="record_id", xero_id="payment_id")),
+        adopted=held_links(ENTITY, pl.concat(kept)),
         asked=_asked(waiting),
         rejects=pl.concat(
             [
@@ -202,6 +207,32 @@ def payments(books: Books, mapping: PaymentMapping, source: SourceObject) -> Pay
             ]
         ),
     )
+
+
+def _lapsed(
+    rows: pl.DataFrame, placed: pl.DataFrame, there: pl.DataFrame, books: Books, mapping: PaymentMapping
+) -> pl.DataFrame:
+    """Give the records, of those that are not due, with a payment that stands: its Reference, or shown."""
+    standing = there.filter(
+        pl.col("payment_status") == STANDS,
+        ~pl.col("payment_id").is_in(_payment_links(books.links)["payment_id"].drop_nulls().implode()),
+    ).sort("payment_id")
+    by_key = standing.drop_nulls("low").unique("low", keep="first").select("low", keyed="payment_id")
+    alone = placed.filter(guid("shown_id").is_not_null()).filter(pl.len().over(guid("shown_id")) == 1)
+    shown = alone.select("record_id", shows=guid("shown_id")).join(
+        standing.select("payment_id"), left_on="shows", right_on="payment_id", how="semi"
+    )
+    named = rows.with_columns(low=_key(mapping).str.to_lowercase()).join(by_key, on="low", how="left")
+    both = named.join(shown, on="record_id", how="left").with_columns(
+        payment_id=pl.coalesce("keyed", "shows")
+    )
+    mine = both.drop_nulls("payment_id").unique("payment_id", keep="first", maintain_order=True)
+    return mine.drop("low", "keyed", "shows").join(standing, on="payment_id", how="inner", validate="1:1")
+
+
+def _key(mapping: PaymentMapping) -> pl.Expr:
+    """The Reference of a record's payment: of 18 characters, which are unique without case."""
+    return pl.lit(mapping.prefix) + pl.col("record_id").str.to_uppercase()
 
 
 def _payment_links(links: pl.DataFrame) -> pl.DataFrame:
@@ -252,9 +283,7 @@ def _judged(
         .group_by("low", maintain_order=True)
         .agg(pl.all().first(), carriers=(pl.col("payment_status") == STANDS).sum())
     )
-    # Of 18 characters, which are unique without case.
-    key = pl.lit(mapping.prefix) + pl.col("record_id").str.to_uppercase()
-    by_key = new.with_columns(key=key).with_columns(
+    by_key = new.with_columns(key=_key(mapping)).with_columns(
         low=pl.col("key").str.to_lowercase(), shown_payment=guid("shown_id")
     )
     shown = there.select(

@@ -66,6 +66,11 @@ def share_of(target: str) -> float:
     return SHARES.get(urlsplit(target).path.rsplit("/", 1)[-1], SHARES[""])
 
 
+def instead_of(fault: str | None, path: str) -> str:
+    """Give the fate of a write that is to be refused: what is seldom written meets its faults all the same."""
+    return fault if fault and path.endswith(("/Payments", "/CreditNotes")) else "refused"
+
+
 def refuse(
     request: httpx.Request, forward: Callable[[httpx.Request], httpx.Response], rng: random.Random
 ) -> tuple[str, httpx.Response]:

@@ -257,7 +257,7 @@ class World:
         fault = faults.draw(draw, kind, getattr(self.rates, f"{kind}s"))
         refusal = self.random["refusals"]
         if self.rates.writes and kind == "write" and refusal.random() < refusals.share_of(request.url.path):
-            fault = "refused"
+            fault = refusals.instead_of(fault, request.url.path)
         entry = self._entry(machine, side, kind, request, fault)
 
         def forward() -> httpx.Response:

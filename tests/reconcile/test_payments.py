@@ -315,6 +315,25 @@ def test_an_amount_finer_than_the_currency_is_told() -> None:
     assert all("more decimals" in said for said in reasons(found).values())
 
 
+@pytest.mark.parametrize("how", ["reference", "shown"])
+def test_money_that_counts_no_more_keeps_its_payment_where_the_journal_is_lost(how: str) -> None:
+    world = World().invoice(1, "100.00").take(1, 1, "40.00", counts=False)
+    world.take(2, 1, "40.00", counts=False, shown_id=payment(2))  # two that show one are not sure whose it is
+    world.take(3, 1, "40.00", counts=False, shown_id=payment(2))
+    world.pay(2, 1, "10.00")
+    if how == "reference":
+        world.pay(1, 1, "40.00", reference=reference(1))
+    else:
+        world.pay(1, 1, "40.00").taken[0] |= {"shown_id": payment(1).upper(), "shown_status": "AUTHORISED"}
+    found = world.decide()
+    assert made(found) == []
+    assert found.adopted.select("salesforce_id", "xero_id").rows() == [(record(1), payment(1))]
+    assert list(reasons(found)) == [record(1)]
+    assert "its payment of 40.00 stands" in reasons(found)[record(1)]
+    world.carry_out(found)
+    assert list(reasons(world.decide())) == [record(1)]
+
+
 def test_a_copy_of_a_record_is_not_taken_for_the_payment_that_it_shows() -> None:
     world = World().invoice(1, "100.00").take(1, 1, "40.00").take(2, 1, "40.00", shown_id=payment(1))
     world.pay(1, 1, "40.00", reference=reference(1)).links.append(("payment", record(1), payment(1)))
