@@ -382,6 +382,9 @@ class Lease:
         if self.kept.fencing == self.fencing and self.kept is self.kept_in:
             self._last()
 
+    def check(self) -> None:
+        self.verify(None)
+
     def verify(self, _: object) -> None:
         if self.kept.fencing != self.fencing:
             raise LeaseLost(pair=self.pair)
