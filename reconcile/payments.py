@@ -218,10 +218,9 @@ def _lapsed(
         ~pl.col("payment_id").is_in(_payment_links(books.links)["payment_id"].drop_nulls().implode()),
     ).sort("payment_id")
     by_key = standing.drop_nulls("low").unique("low", keep="first").select("low", keyed="payment_id")
-    alone = placed.filter(guid("shown_id").is_not_null()).filter(pl.len().over(guid("shown_id")) == 1)
-    shown = alone.select("record_id", shows=guid("shown_id")).join(
-        standing.select("payment_id"), left_on="shows", right_on="payment_id", how="semi"
-    )
+    showing = placed.select("record_id", shows=guid("shown_id"))
+    alone = showing.filter(pl.len().over("shows") == 1)
+    shown = alone.join(standing, left_on="shows", right_on="payment_id", how="semi")
     named = rows.with_columns(low=_key(mapping).str.to_lowercase()).join(by_key, on="low", how="left")
     both = named.join(shown, on="record_id", how="left").with_columns(
         payment_id=pl.coalesce("keyed", "shows")

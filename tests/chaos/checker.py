@@ -489,7 +489,7 @@ def invoiced(evidence: Evidence, plans: Plans) -> list[Violation]:
             found.append(Violation("twice", f"{len(mine)} live invoices are of {row['Id']}"))
         due = evidence.invoices and row.get("IsWon") and str(row.get("CloseDate")) >= CUT_OVER
         if evidence.moves:
-            continue  # `moved` looks at those
+            continue  # what these come to, `moved` looks at
         if not due and mine and not row.get("IsWon"):
             found.append(Violation("unplanned", f"{row['Id']} was not won, and has an invoice"))
         if not due or told.get(row["Id"]) or (not mine and row.get("Xero_Invoice_ID__c") in thrown_away):
@@ -525,7 +525,8 @@ def asked_of(rejects: Iterable[Body]) -> set[str]:
 def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
     """What is invoiced of a sale, less what was credited of it, is what it comes to, or a report tells.
 
-    It comes to nothing unless it is won since the cut-over. What a person decided to let stand is let stand.
+    It comes to nothing unless it is won since the cut-over. What a person decided to let stand is let stand, and
+    what somebody credits by hand makes up for nothing: only notes of ours carry the sale in their number.
     """
     if not evidence.moves:
         return []
@@ -545,6 +546,8 @@ def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
     for row in evidence.records.values():
         if _kind(row) not in ("invoice", "credit") or not _live(row):
             continue
+        if _kind(row) == "credit" and not re.search(r"[A-Z0-9]{18}-C", str(row.get("CreditNoteNumber"))):
+            continue
         of = row if _kind(row) == "invoice" else by_number.get(str(row.get("Reference")).upper())
         if of is None or not _live(of):
             continue
@@ -553,7 +556,7 @@ def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
         ids[sale].append(str(row.get("CreditNoteID") or row["InvoiceID"]))
     found = []
     for row in sales:
-        sale = row["Id"].upper()
+        sale, shown = row["Id"].upper(), str(row.get("Xero_Invoice_ID__c")).casefold()
         if told.get(row["Id"]) or row["Id"] in let or any(told.get(one) for one in ids[sale]):
             continue
         due = _live(row) and row.get("IsWon") and str(row.get("CloseDate")) >= CUT_OVER
@@ -562,6 +565,8 @@ def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
             found.append(
                 Violation("moved", f"{row['Id']} comes to {wanted}, invoiced of it is {claimed[sale]}")
             )
+        if due and ids[sale] and shown not in map(str.casefold, ids[sale]):
+            found.append(Violation("triangle", f"{row['Id']} names invoice {shown}, and has {ids[sale]}"))
     return found
 
 
@@ -685,17 +690,18 @@ def _not_in_plan(side: str, record_id: str | None, body: Body, operations: list[
     if record_id is None:
         made = [one for one in mine if one["action"] == "create"]
         key = _sale_of(body) or str(body.get("ContactNumber") or body.get("ExternalID__c") or "")
-        number = body.get("InvoiceNumber") or body.get("CreditNoteNumber")
+        name = "CreditNoteNumber" if "CreditNoteNumber" in body else "InvoiceNumber"
+        # Of one sale there may be an invoice and several credit notes: those go by their own number alone.
+        key = "" if name == "CreditNoteNumber" else key
+        number = body.get(name) if not key else None
         made = [
             one
             for one in made
-            if (
-                number and number in (_native(one).get("InvoiceNumber"), _native(one).get("CreditNoteNumber"))
-            )
-            or str(one["source_id"]).upper() == key.upper()
+            if (number and _native(one).get(name) == number)
+            or (key and str(one["source_id"]).upper() == key.upper())
         ]
         if not made:
-            return f"a new record for {key or 'nobody'}, which no approved plan makes"
+            return f"a new record for {key or number or 'nobody'}, which no approved plan makes"
         if "LineItems" in body and not any(_sums(one) == _sums(body) for one in map(_native, made)):
             return f"an invoice for {key} with other lines than the plan's"
         if "Amount" in body and not any(_paying(_native(one)) == _paying(body) for one in made):

@@ -77,9 +77,7 @@ class Shape:
     number: str  # kind of the invoices' numbers
     status: str  # in which invoices are made
     money: bool  # whether Salesforce notes what was taken, and Xero records it
-    moves: (
-        str  # how a draft of a lost sale is withdrawn (ask, void), where invoices follow their sales; else ""
-    )
+    moves: str  # where invoices follow their sales: how a lost sale's draft is withdrawn (ask, void); else ""
     cycles: int
     sockets: bool
     checks: bool
@@ -306,10 +304,8 @@ class Life:
             self.people.forbid("BillingCity = 'Leeds'")
         self._enable()
         self.people.sellers = bool(self.shape.moves)
-        if (
-            self.shape.money or self.shape.moves
-        ):  # invoices first, in good weather: we are after what comes of them
-            self.plan()
+        if self.shape.money or self.shape.moves:
+            self.plan()  # the invoices first, in good weather: we are after what comes of them
             self.apply()
         for _ in range(self.shape.cycles):
             self.world.rates = self.shape.rates
@@ -428,10 +424,7 @@ class Life:
             asked = sorted(checker.asked_of(planned.rejects.to_dicts())) if planned is not None else []
             if not asked:
                 return
-            sale, take = (
-                draw.choice(asked),
-                draw.choice(["salesforce", "salesforce", "salesforce", "neither"]),
-            )
+            sale, take = draw.choice(asked), draw.choice(["salesforce"] * 3 + ["neither"])
             with self.world.said("answered", record_id=sale, take=take):
                 answers.resolve(ctx, sale, "invoice", take)
 

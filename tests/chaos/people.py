@@ -310,8 +310,7 @@ class People:
 
     def _void(self, draw: random.Random) -> None:
         """Throw an invoice away, in Xero's own pages."""
-        rows = [row for row in self._vendors.dump("xero") if "InvoiceID" in row and "PaymentID" not in row]
-        found = [row for row in rows if row["Status"] == "DRAFT"]
+        found = self._bills("DRAFT")
         if found:
             record = draw.choice(found)
             wanted = {"InvoiceID": record["InvoiceID"], "Status": "DELETED"}
@@ -348,8 +347,7 @@ class People:
 
     def _pay(self, draw: random.Random) -> None:
         """Record a payment in Xero by hand: of an amount that was taken, or of another."""
-        rows = [row for row in self._vendors.dump("xero") if "InvoiceID" in row and "PaymentID" not in row]
-        found = [row for row in rows if row["Status"] == "AUTHORISED"]
+        found = self._bills("AUTHORISED")
         if found:
             record = draw.choice(found)
             taken = [row["Amount__c"] for row in self._rows("Money__c") if row.get("Amount__c")]
@@ -417,11 +415,16 @@ class People:
 
     def _bills(self, status: str) -> list[Body]:
         """Invoices in Xero that stand so."""
-        rows = self._vendors.dump("xero")
-        own = [
-            row for row in rows if "InvoiceID" in row and "PaymentID" not in row and "AllocationID" not in row
-        ]
-        return [row for row in own if row["Status"] == status]
+        return self._papers("InvoiceID", status)
+
+    def _notes(self, status: str) -> list[Body]:
+        """Credit notes, likewise."""
+        return self._papers("CreditNoteID", status)
+
+    def _papers(self, own_id: str, status: str) -> list[Body]:
+        # Payments and allocations carry the ids of what they are set against.
+        rows = [row for row in self._vendors.dump("xero") if not {"PaymentID", "AllocationID"} & row.keys()]
+        return [row for row in rows if own_id in row and row["Status"] == status]
 
     def _approve(self, draw: random.Random) -> None:
         """Approve a draft: of an invoice, or of a credit note, and set that against its invoice."""
@@ -469,29 +472,15 @@ class People:
         if not found:
             return
         record = draw.choice(found)
-        line = {
-            "Description": "Goodwill",
-            "Quantity": 1,
-            "UnitAmount": 5,
-            "AccountCode": "200",
-            "TaxType": "NONE",
-        }
+        line = {"Description": "Goodwill", "Quantity": 1, "UnitAmount": 5, "AccountCode": "200"}
         wanted = {
             "Type": "ACCRECCREDIT", "Contact": {"ContactID": record["Contact"]["ContactID"]}, "Date": "2026-11-22",
-            "Status": "AUTHORISED", "LineItems": [line], "Reference": record["InvoiceNumber"],
+            "Status": "AUTHORISED", "LineItems": [{**line, "TaxType": "NONE"}], "Reference": record["InvoiceNumber"],
         }  # fmt: skip
         reply = self._vendors.call("xero", "POST", "/sandbox/edit-credit-note", json=wanted)
         if reply.status_code == 200:
             self._world.tell("credit", side="xero", record_id=record["InvoiceID"], word="")
             self._allocate({**reply.json(), "Reference": record["InvoiceNumber"]})
-
-    def _notes(self, status: str) -> list[Body]:
-        rows = self._vendors.dump("xero")
-        return [
-            row
-            for row in rows
-            if "CreditNoteID" in row and "AllocationID" not in row and row["Status"] == status
-        ]
 
     def _rows(self, kind: str) -> list[Body]:
         return [row for row in self._vendors.dump("salesforce") if row["attributes"]["type"] == kind]
