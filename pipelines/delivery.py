@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from pipelines import journal_crash as crash
@@ -18,7 +19,7 @@ from pipelines.journal_intents import Sent
 from pipelines.learning import Learner
 from pipelines.looks import Looks, is_closed, own_id
 from pipelines.outcomes import Outcomes
-from pipelines.protocol import ATTEMPTS, REPEATS, HorizonPassed, Proof, Timing
+from pipelines.protocol import ATTEMPTS, REPEATS, HorizonPassed, LookTooOld, Proof, Timing
 from pipelines.salesforce import writer as salesforce_writer
 from pipelines.xero import writer as xero_writer
 from reconcile.errors import LeaseLost, LogInAgain, OutcomeUnknown, Overslept, RetryLater
@@ -87,13 +88,13 @@ class Delivery:
         self._looks, self._timing, self._run_id = looks, timing, run_id
         self._intents, self._lease = outcomes.journal.intents, outcomes.lease
         self._deferred: list[tuple[Sent, tuple[Intent, ...]]] = []
-        self._marked_at = timing.now()
+        self._marked_at = self._looked_by = timing.now()
         self.tries = Tries()
 
     # -- sending
 
-    def deliver(self, request: Request) -> list[Operation]:
-        """Make a request durable, send it, and learn from the answer."""
+    def deliver(self, request: Request, *, looked_by: datetime) -> list[Operation]:
+        """Make a request durable, send it, and learn from the answer. looked_by: before the look that it rests on."""
         protocol.check_planned(request, self._outcomes.planned)
         request = replace(request, intents=tuple(self._looks.timed(one) for one in request.intents))
         if request.system == "salesforce":
@@ -103,11 +104,16 @@ class Delivery:
         sent = self._intents.begin(
             request, plan_hash=self._outcomes.plan_hash, run_id=self._run_id, fence=self._lease
         )
-        return self._send(sent, request.intents, repeats=0)
+        return self._send(sent, request.intents, looked_by=looked_by, repeats=0)
 
-    def _send(self, sent: Sent, live: Sequence[Intent], *, repeats: int) -> list[Operation]:
+    def _send(
+        self, sent: Sent, live: Sequence[Intent], *, looked_by: datetime, repeats: int
+    ) -> list[Operation]:
+        self._looked_by = looked_by
         try:
             reply = self._transmit(sent)
+        except LookTooOld:
+            return self._look_again(sent, live, repeats)
         except HorizonPassed:
             # A mark of this very sending may stand in the journal (a limit, a sleep): it is the last one.
             self._intents.unknown(sent, burnt=False, fence=self._lease)
@@ -147,6 +153,8 @@ class Delivery:
         horizon_s = self._timing.horizon_s if sent.idempotency_key else float("inf")
         for _ in range(MARKS):
             self._marked_at = self._timing.now()
+            if not protocol.is_young(self._looked_by, self._marked_at):
+                raise LookTooOld
             self._intents.leaving(sent, sent.request.body, horizon_s=horizon_s, fence=self._lease)
             if protocol.is_awake(self._marked_at, self._timing.now()):
                 return
@@ -173,6 +181,14 @@ class Delivery:
             return []
         self._outcomes.close(sent, [(one, ()) for one in live], proof=Proof("not_sent"))
         return [one for intent in live for one in intent.operations]
+
+    def _look_again(self, sent: Sent, live: Sequence[Intent], repeats: int) -> list[Operation]:
+        """Nothing of this sending was carried out, and too much may have changed since the look before it."""
+        if sent.sends > 0:
+            self._intents.unknown(sent, burnt=False, fence=self._lease)
+            return self._settle(self._intents.kept(sent), live, repeats=repeats)
+        self._outcomes.close(sent, [(one, ()) for one in live], proof=Proof("not_sent"))
+        return self.tries.again(live)
 
     # -- heeding
 
@@ -355,7 +371,7 @@ class Delivery:
         )
         if step == "repeat":
             self._timing.sleep(0.5 * 2**repeats if repeats else 0.0)
-            return self._send(sent, left, repeats=repeats + 1)
+            return self._send(sent, left, looked_by=looked_at, repeats=repeats + 1)
         if step == "wait":
             self._deferred.append((sent, tuple(left)))
             return []

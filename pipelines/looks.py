@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from pipelines.intents import Intent, Operation, key_fields, vendor_id
+from pipelines.protocol import OLD_S
 from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
 from pipelines.xero.client import RESOURCES, parse_date, quoted
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pipelines.clients import Clients
     from pipelines.wire import Page
 
-OLD_S: Final = 30.0  # older than this, a look is no ground to write on
 ASKED_AT_ONCE: Final = {"salesforce": 150, "xero": 40}  # so that an address stays below 16 KB
 VOIDED: Final = frozenset({"VOIDED", "DELETED"})
 PIECE: Final = {"side": pl.String, "unit": pl.String, "native": pl.String}

@@ -24,6 +24,7 @@ KEY_LIVES_S: Final = 360.0  # Xero keeps a key for six minutes from the first ca
 SKEW_S: Final = 30.0  # what clocks, and the way to the vendor, may be apart
 REPEATS: Final = 3  # of the same bytes under the same key
 ATTEMPTS: Final = 3  # at one operation in one push; then a person is asked
+OLD_S: Final = 30.0  # older than this, a look is no ground to write on
 AWAKE_S: Final = 5.0  # between the sending mark and the bytes; a longer sleep marks anew
 BACKWARDS_S: Final = 5.0  # a clock that went back further proves nothing
 DONE: Final = frozenset({"confirmed", "adopted"})
@@ -59,6 +60,10 @@ class Timing:
         longest = self.late_application_s
         # A clock that went backwards proves nothing: then all of the time is due.
         return min(max((sent.last_sent_at - asked_at).total_seconds() + longest, 0.0), longest)
+
+
+class LookTooOld(Exception):
+    """What is to leave rests on a look of too long ago: it waited for a limit, or the process slept."""
 
 
 class HorizonPassed(Exception):
@@ -187,6 +192,11 @@ def check_done(ended: Iterable[Ended]) -> None:
 def is_awake(marked_at: datetime, now: datetime) -> bool:
     """P8: say whether the bytes leave at the time that the journal has for them."""
     return -BACKWARDS_S <= (now - marked_at).total_seconds() <= AWAKE_S
+
+
+def is_young(looked_by: datetime, now: datetime) -> bool:
+    """P11: say whether a look is still ground to write on. A clock that was set back makes it old."""
+    return -BACKWARDS_S <= (now - looked_by).total_seconds() <= OLD_S
 
 
 def _seconds(count: float) -> timedelta:

@@ -336,13 +336,14 @@ class Push:
             return operations
         try:
             self._let_the_lost_arrive(request)
+            looked_by = self._work.timing.now()
             kept = self._look(request)
         except (RetryLater, LogInAgain) as error:
             self._tries.stop(side, error)
             return operations
         again: list[Operation] = []
         for some in kept:
-            again += self._delivery.deliver(some)
+            again += self._delivery.deliver(some, looked_by=looked_by)
         self._tell(f"writing to {side}")
         return again
 

@@ -137,7 +137,8 @@ def _read_guarded(intent: Intent, place: int, row: dict[str, Any] | None) -> Ver
     if status == 204:
         return Verdict("confirmed", intent.record_id)
     if status == 412:
-        return Verdict("overtaken", message="somebody changed the record since it was looked at")
+        # Whoever it was (a write of ours that was lost may come late): the next look says what is left to do.
+        return Verdict("again", message="somebody changed the record since it was looked at")
     if status == 404:
         return Verdict("overtaken", message="the record is not there any more")
     if isinstance(status, int) and 400 <= status < 500:

@@ -16,7 +16,7 @@ from tests.model.world import World
 
 HORIZON_S = 240.0
 OLD_LOOK_S = 30.0
-ON_THE_WAY_S = 80.0  # the longest that a schedule lets a limit hold a request up after its look
+ON_THE_WAY_S = 40.0  # after a look that was young, a request may wait as long again, and for its bytes
 DONE = ("confirmed", "adopted")
 
 

@@ -30,14 +30,14 @@ def hunt(name: str, most: int) -> tuple[str, int, str, float, dict | None]:
     """Try a mutant on seed after seed; gives its name, runs, what was said, seconds, and the schedule."""
     began = time.monotonic()
     mutant = BY_NAME[name]
-    for seed in range(most):
+    for seed in range(mutant.since, mutant.since + most):
         schedule = by_seed(seed)
         with mutant.laid():
             faults, _ = outcome_of(schedule)
         # What goes wrong for want of the layers alone is no proof that the mutant was seen.
         if faults and not faults_without(mutant, schedule):
             return name, seed + 1, faults[0], time.monotonic() - began, schedule.told()
-    return name, most, "", time.monotonic() - began, None
+    return name, mutant.since + most, "", time.monotonic() - began, None
 
 
 def faults_without(mutant: Mutant, schedule: Schedule) -> list[str]:

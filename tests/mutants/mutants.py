@@ -28,12 +28,13 @@ Patch = tuple[Any, str, Any]  # object, attribute, what stands there instead
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault. bare: the layers that are off while it is tried."""
+    """A fault. bare: the layers that are off while it is tried. since: no seed before this one finds it."""
 
     name: str
     what: str
     patches: Callable[[], list[Patch]]
     bare: tuple[str, ...] = ("invariants",)
+    since: int = 0
 
     @contextmanager
     def laid(self) -> Iterator[None]:
@@ -280,6 +281,10 @@ def _stale_look() -> list[Patch]:
 INIT = world.QuickLooks.__init__
 
 
+def _never_old() -> list[Patch]:
+    return [(protocol, "is_young", lambda *_: True)]
+
+
 def _skips_the_seen(self: Any, intents: Any) -> list[Ended]:
     return []
 
@@ -303,7 +308,7 @@ def _settle_blind(self: Any, sent: Any, live: Any, *, repeats: int, look_only: b
     )
     if step == "repeat":
         self._timing.sleep(0.5 * 2**repeats if repeats else 0.0)
-        return self._send(sent, list(live), repeats=repeats + 1)
+        return self._send(sent, list(live), looked_by=self._timing.now(), repeats=repeats + 1)
     return SETTLE(self, sent, live, repeats=protocol.REPEATS, look_only=look_only)
 
 
@@ -344,6 +349,8 @@ MUTANTS = (
            lambda: [(Push, "_seen", _skips_the_seen)]),
     Mutant("stale_look", "a look is good for ever",
            _stale_look),
+    Mutant("old_look", "what waited after its look leaves, however long it was",
+           _never_old, since=52_000),
     Mutant("no_fence", "the fencing number is not checked by the journal",
            lambda: [(memory.MemoryIntents, "_begin_write", _unfenced), (world.Lease, "renew", _nothing)],
            ("invariants", "last_moment")),

@@ -148,14 +148,14 @@ def between_look_and_write(monkeypatch: Any, act: Callable[[], None], *, side: s
     """Let somebody act once, just when a request to a side is about to be made of what was looked at."""
     deliver, timed, left = Delivery.deliver, Looks.timed, [1]
 
-    def acted(self: Delivery, request: Any) -> Any:
+    def acted(self: Delivery, request: Any, **look: Any) -> Any:
         request = replace(request, intents=tuple(self.looks.timed(one) for one in request.intents))
         if left[0] and request.system == side:
             left[0] -= 1
             act()
             monkeypatch.setattr(Looks, "timed", lambda _, intent: intent)  # it was looked at before
         try:
-            return deliver(self, request)
+            return deliver(self, request, **look)
         finally:
             monkeypatch.setattr(Looks, "timed", timed)
 

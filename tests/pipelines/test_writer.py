@@ -460,7 +460,7 @@ def refusal_of(code: str) -> list[dict[str, str]]:
     [
         (204, None, "confirmed"),
         (200, None, "unknown"),
-        (412, refusal_of("PRECONDITION_FAILED"), "overtaken"),
+        (412, refusal_of("PRECONDITION_FAILED"), "again"),
         (404, refusal_of("NOT_FOUND"), "overtaken"),
         (400, refusal_of("FIELD_INTEGRITY_EXCEPTION"), "rejected"),
         (400, refusal_of("UNABLE_TO_LOCK_ROW"), "again"),
