@@ -64,6 +64,7 @@ LAYERS: dict[str, Callable[[], list[Patch]]] = {
     "unique_keys": _no_key_is_unique,
     "look_before_create": lambda: [(Push, "_look", _look_at_nothing)],
     "last_moment": lambda: [(Delivery, "_last_moment", _nothing)],
+    "young_look": lambda: [(protocol, "is_young", lambda *_: True)],
     "look_before_repeat": lambda: [(Delivery, "_settle", _settle_blind)],
 }
 
@@ -281,10 +282,6 @@ def _stale_look() -> list[Patch]:
 INIT = world.QuickLooks.__init__
 
 
-def _never_old() -> list[Patch]:
-    return [(protocol, "is_young", lambda *_: True)]
-
-
 def _skips_the_seen(self: Any, intents: Any) -> list[Ended]:
     return []
 
@@ -350,10 +347,10 @@ MUTANTS = (
     Mutant("stale_look", "a look is good for ever",
            _stale_look),
     Mutant("old_look", "what waited after its look leaves, however long it was",
-           _never_old, since=52_000),
+           LAYERS["young_look"], since=52_000),
     Mutant("no_fence", "the fencing number is not checked by the journal",
            lambda: [(memory.MemoryIntents, "_begin_write", _unfenced), (world.Lease, "renew", _nothing)],
-           ("invariants", "last_moment")),
+           ("invariants", "last_moment", "young_look")),
     Mutant("no_last_moment", "a worker that slept between mark and bytes sends them",
            lambda: [(Delivery, "_last_moment", _nothing)]),
     Mutant("base_before_outcome", "link and bases are committed before the outcome",
