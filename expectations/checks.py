@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from expectations import suites
-from expectations.runner import Judgement, opened_tables
+from expectations.runner import Judgement, Passed, opened_tables
 from expectations.suites import Suite
 from reconcile.model import ACTIONS, FINDINGS, MERGED, OPERATIONS, PHASES, REJECTS, SIDES, STATUSES, conform
 
@@ -22,7 +22,12 @@ KEPT_IDS: Final = 200
 TOO_MANY: Final = "too_many_at_fault"
 
 
-def run_checks(stage: str, frames: Mapping[str, pl.DataFrame], params: Mapping[str, Any]) -> pl.DataFrame:
+def run_checks(
+    stage: str,
+    frames: Mapping[str, pl.DataFrame],
+    params: Mapping[str, Any],
+    passed: Passed | None = None,
+) -> pl.DataFrame:
     """Check the frames of one stage.
 
     Takes stage: raw ("salesforce.Account" and the like -> RAW), canonical (records -> RECORDS, values ->
@@ -32,6 +37,7 @@ def run_checks(stage: str, frames: Mapping[str, pl.DataFrame], params: Mapping[s
     Where invoices are made, canonical also has documents -> DOCUMENTS and lines -> DOCUMENT_LINES of what is to
     be made; plan also invoices -> INVOICES, and the params cut_over (ISO), key_field and inclusive. Where payments
     are recorded, plan also has owed -> SETTLED and settlements -> SETTLEMENTS.
+    What `passed` knows from before is not asked again, and is told as passed.
     Gives FINDINGS, one row a check, passed ones too, in the order of the suites. record_ids holds
     operation ids in the plan stage; it holds all ids at fault for critical row checks, which `set_aside`
     needs, else at most 200. A check that could not run has broken = True and passed = False.
@@ -41,7 +47,7 @@ def run_checks(stage: str, frames: Mapping[str, pl.DataFrame], params: Mapping[s
         raise ValueError(f"found stage {stage!r}, expected one of {', '.join(STAGES)}")
     params = {**suites.DEFAULTS, **params}
     findings: list[dict[str, Any]] = []
-    with opened_tables() as tables:
+    with opened_tables(passed or Passed()) as tables:
         for suite, binds in PREPARED[stage](frames, params, tables.con):
             limits = _parameters(suite, params)
             judged = tables.judge(suite, binds, limits)

@@ -94,11 +94,40 @@ class People:
         kind = record["attributes"]["type"]
         self.salesforce.patch(f"{API}/sobjects/{kind}/{record['Id']}", json=fields).raise_for_status()
 
-    def make(self, kind: str, **fields: Any) -> None:
-        self.salesforce.post(f"{API}/sobjects/{kind}", json=fields).raise_for_status()
+    def make(self, kind: str, **fields: Any) -> str:
+        """Give the Id of the new record."""
+        reply = self.salesforce.post(f"{API}/sobjects/{kind}", json=fields).raise_for_status()
+        return str(reply.json()["id"])
+
+    def sell_abroad(self, account: str, name: str, currency: str, product: str, price: int) -> str:
+        """A deal in another currency, won at once: its product first gets a price in that currency."""
+        (customer,) = self.find(f"select Id from Account where Name = '{account}'")  # noqa: S608 (SOQL, our own name)
+        (kit,) = self.find(f"select Id from Product2 where ProductCode = '{product}'")  # noqa: S608
+        (book,) = self.find("select Id from Pricebook2 where IsStandard = true")
+        entry = self.make(
+            "PricebookEntry",
+            Pricebook2Id=book["Id"], Product2Id=kit["Id"], CurrencyIsoCode=currency, UnitPrice=price, IsActive=True,
+        )  # fmt: skip
+        deal = self.make(
+            "Opportunity",
+            Name=name, AccountId=customer["Id"], CurrencyIsoCode=currency, Pricebook2Id=book["Id"],
+            StageName="Negotiation/Review", CloseDate="2026-11-26",
+        )  # fmt: skip
+        self.make(
+            "OpportunityLineItem", OpportunityId=deal, PricebookEntryId=entry, Quantity=2, UnitPrice=price
+        )
+        self.salesforce.patch(
+            f"{API}/sobjects/Opportunity/{deal}", json={"StageName": "Closed Won"}
+        ).raise_for_status()
+        return deal
 
     def set_up(self) -> None:
-        """An administrator deploys what Salesforce is to show, and the object in which deposits are noted."""
+        """An administrator deploys what Salesforce is to show, and the object in which deposits are noted.
+
+        From now on both sides know more than one currency.
+        """
+        self.salesforce.post("/sandbox/dialect", json={"multi_currency": True}).raise_for_status()
+        self.call("PUT", "Currencies", {"Code": "EUR", "Description": "Euro"})
         for wanted in ({"preset": "xero"}, DEPOSITS):
             self.salesforce.post("/sandbox/objects", json=wanted).raise_for_status()
         for kind in ("Account", "Opportunity"):
@@ -187,6 +216,23 @@ def live_through(ctx: Context, people: People, *, tell: Callable[[str], None]) -
     note = people.call("GET", "CreditNotes")
     people.approve("CreditNotes", note)
     people.allocate(note, larkfield)
+    follow()
+
+    tell("A price is raised on a deal whose invoice is approved: that is asked, not done")
+    people.approve("Invoices", people.invoice("United Oil & Gas UK"))
+    follow(shown=False)
+    query = "select Id, UnitPrice from OpportunityLineItem where Opportunity.Name like 'United Oil & Gas UK%'"
+    line = people.find(query)[0]
+    people.edit(line, UnitPrice=float(line["UnitPrice"] + 55))
+    planned = runs.plan(ctx)
+    show.plan(planned, as_json=False, everything=False)
+    tell("A person says yes: the invoice is voided, and made again with the next revision of its number")
+    (deal,) = people.find("select Id from Opportunity where Name like 'United Oil & Gas UK%'")
+    answers.resolve(ctx, deal["Id"], "invoice", "salesforce")
+    follow()
+
+    tell("A deal in euro is won: its invoice is in euro, at Xero's rate of the day")
+    people.sell_abroad("Pyramid Construction Inc.", "Pyramid: kits for Lyon", "EUR", "KIT-STD", 289)
     follow()
 
     tell("The month's end: both books, and why they differ")

@@ -552,6 +552,7 @@ def check(
     Raises CheckStopped where a critical expectation failed for the whole, or one could not run.
     """
     from expectations.checks import run_checks, set_aside, stopped, verdict
+    from expectations.runner import Passed
 
     operations = decided.plan.operations
     if operations.is_empty() and not raw_moved:
@@ -560,22 +561,26 @@ def check(
     snapshot = _snapshot(warehouse)
     last = last_plan(ctx)
     limits = ctx.settings.limits
+    now = ctx.now()
+    passed = Passed(before=warehouse.passed_checks(by=now))
     found = [
         run_checks(
             "raw",
             {name: frame for name, frame in decided.raw.items() if name not in NOT_CHECKED},
             {
-                "now": ctx.now(),
+                "now": now,
                 "previous_rows": dict(last.rows) if last else {},
                 "complete_as_of": snapshot.complete_as_of,
                 "smallest_share": ctx.settings.pull.smallest_share,
                 "allowed": allowed,
             },
+            passed,
         ),
         run_checks(
             "canonical",
             {"records": decided.records, "values": decided.values, **_open_documents(decided)},
             {"allowed": allowed},
+            passed,
         ),
         run_checks(
             "plan",
@@ -599,8 +604,10 @@ def check(
                 ],
                 "allowed": allowed,
             },
+            passed,
         ),
     ]
+    warehouse.keep_passed(passed.now, at=now)
     findings = pl.concat(found)
     if verdict(findings) == "stop":
         raise CheckStopped(stopped(findings))

@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -68,6 +68,7 @@ create table if not exists state.bases (
     primary key (link_id, side, unit)
 );
 create table if not exists state.folded (sequence bigint not null);
+create table if not exists state.passed (digest varchar, checked_at timestamptz);  -- tables whose checks all passed
 create table if not exists state.drift (
     run_id varchar, saved_at timestamptz, link_id varchar, entity varchar, unit varchar, salesforce_id varchar,
     xero_id varchar, salesforce varchar, xero varchar, direction varchar, why varchar, since timestamptz
@@ -400,6 +401,21 @@ class Warehouse:
         from reconcile.model import BASES, conform
 
         return conform(self._frame("select * from state.bases order by link_id, side, unit"), BASES)
+
+    def passed_checks(self, by: datetime) -> frozenset[str]:
+        """Give the digests of tables that passed all their checks in the last run that checked, if before `by`.
+
+        What was not ahead of the clock then is not now, unless the clock was set back.
+        """
+        return frozenset(
+            row[0] for row in self._rows("select digest from state.passed where checked_at <= ?", [by])
+        )
+
+    def keep_passed(self, digests: Collection[str], at: datetime) -> None:
+        """Keep those of this run in place of the last one's."""
+        with self._transaction():
+            self.con.execute("delete from state.passed")
+            self.con.execute("insert into state.passed select unnest(?::varchar[]), ?", [sorted(digests), at])
 
     def save_drift(self, run_id: str, drift: pl.DataFrame, *, at: datetime) -> None:
         """Keep a run's DRIFT; a run that is saved twice is kept once."""

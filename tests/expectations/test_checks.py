@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -8,7 +9,9 @@ from expectation_frames import NOW, account, clean_plan, clean_raw, frame, guid,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expectations import runner
 from expectations.checks import for_keeping, ids_at_fault, run_checks, set_aside, stopped, verdict
+from expectations.runner import Passed
 from reconcile.model import FINDINGS, OPERATIONS, REJECTS
 
 
@@ -172,3 +175,58 @@ def test_nothing_that_is_kept_depends_on_what_is_not(depends_on, at_fault):
     assert not left & at_fault
     assert all(on is None or on in left or on not in depends_on for on in kept["depends_on"])
     assert kept.height + rejects.height == len(rows)
+
+
+# --- what passed before --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tables that Great Expectations is asked about."""
+    validate, seen = runner._validate, []
+
+    def noted(context: Any, asset: Any, suite: Any, *rest: Any) -> Any:
+        seen.append(suite.table)
+        return validate(context, asset, suite, *rest)
+
+    monkeypatch.setattr(runner, "_validate", noted)
+    return seen
+
+
+def test_what_passed_before_is_not_asked_again_and_told_alike(asked: list[str]) -> None:
+    first, second = Passed(), None
+    found = run_checks("raw", clean_raw(), {"now": NOW}, first)
+    assert asked and first.now
+    asked.clear()
+    second = Passed(before=frozenset(first.now))
+    frames = {name: frame.reverse() for name, frame in clean_raw().items()}  # in whatever order
+    assert run_checks("raw", frames, {"now": NOW}, second).equals(found)
+    assert asked == [] and second.now == first.now
+
+
+def test_another_row_or_another_limit_is_asked_again(asked: list[str]) -> None:
+    first = Passed()
+    frames = clean_raw()
+    run_checks("raw", frames, {"now": NOW}, first)
+    name = next(iter(frames))
+    asked.clear()
+    changed = frames | {name: frames[name].slice(1)}
+    run_checks("raw", changed, {"now": NOW}, Passed(before=frozenset(first.now)))
+    assert len(asked) == 1
+    asked.clear()
+    later = {"now": NOW + timedelta(hours=1)}
+    run_checks("raw", frames, later, Passed(before=frozenset(first.now)))
+    assert asked == []
+    run_checks("raw", frames, {"now": NOW, "tombstone_share": 0.1}, Passed(before=frozenset(first.now)))
+    assert len(asked) == 1
+
+
+def test_what_failed_is_asked_each_time(asked: list[str]) -> None:
+    rows = [operation(f"o{n}", 1, native_after='{"Name":"\\u0007"}', unit=f"u{n}") for n in range(3)]
+    first = Passed()
+    found = run_checks("plan", clean_plan(rows), {"now": NOW}, first)
+    failed = found.filter(~pl.col("passed"))
+    assert not failed.is_empty()
+    times = len(asked)
+    again = run_checks("plan", clean_plan(rows), {"now": NOW}, Passed(before=frozenset(first.now)))
+    assert again.equals(found) and times < len(asked) < 2 * times

@@ -23,12 +23,21 @@ def test_a_month_of_business_ends_at_rest_and_explained(pair: Pair) -> None:
     steps: list[str] = []
     with pair._checks(), pair.opened() as ctx:
         planned = live_through(ctx, people, tell=steps.append)
-    assert len(steps) == 6
+    assert len(steps) == 9
     assert planned.operations.is_empty() and not planned.alarms
     found = standing(planned.control_totals, planned.differences)
     assert found.proved
     unexplained = planned.differences.filter(pl.col("cause").cast(pl.String) == "unexplained")
     assert unexplained.is_empty(), unexplained.to_dicts()
+
+    remade = people.invoice("United Oil & Gas UK")
+    assert remade["InvoiceNumber"].endswith("-2") and remade["Status"] == "DRAFT"
+    first = people.call("GET", f"Invoices/{remade['InvoiceNumber'].removesuffix('-2')}")
+    assert first["Status"] == "VOIDED" and first["SubTotal"] < remade["SubTotal"]
+    abroad = people.invoice("Pyramid: kits for Lyon")
+    assert (abroad["CurrencyCode"], abroad["SubTotal"]) == ("EUR", 578)
+    assert abroad["CurrencyRate"] != 1
+    assert set(planned.control_totals["currency"]) == {"GBP", "EUR"}
 
     till = Till(pair)
     larkfield, boom = people.invoice("Larkfield"), people.invoice("Boom FM")

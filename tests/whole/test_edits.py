@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 from whole_pair import Body, Pair, changes, outcomes, phone
+
+from expectations import runner
 
 Linked = dict[str, tuple[Body, Body]]
 
@@ -229,3 +232,32 @@ def test_applying_a_plan_twice_sends_nothing_the_second_time(pair: Pair) -> None
     second = pair.apply(planned)
     assert outcomes(second) == outcomes(first) == {"confirmed": 1}
     assert pair.writes(marks) == []
+
+
+def test_only_tables_that_changed_are_checked_again_and_a_fault_that_comes_is_found(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate, asked = runner._validate, []
+
+    def noted(context: Any, asset: Any, suite: Any, *rest: Any) -> Any:
+        asked.append(suite.table)
+        return validate(context, asset, suite, *rest)
+
+    monkeypatch.setattr(runner, "_validate", noted)
+    pair.checked = True
+    called, in_xero = ids(pair, "Boom FM")
+    pair.in_salesforce.change(called, Phone="020 7946 0777")
+    pair.plan()
+    of_all = set(asked)
+
+    asked.clear()
+    pair.in_salesforce.change(called, Phone="020 7946 0999")
+    planned = pair.plan()
+    assert 0 < len(asked) < len(of_all) / 2, asked
+    assert changes(planned) == {("xero", in_xero, "phone")}
+    assert planned.findings.height > 5 * len(asked) and planned.findings["passed"].all()
+
+    pair.in_salesforce.change(called, BillingCountry="Ruritania")
+    planned = pair.plan()
+    at_fault = planned.findings.filter(~pl.col("passed"))
+    assert called in at_fault["record_ids"].explode().to_list(), at_fault.to_dicts()
