@@ -156,7 +156,7 @@ class Delivery:
             if not protocol.is_young(self._looked_by, self._marked_at):
                 raise LookTooOld
             self._intents.leaving(sent, sent.request.body, horizon_s=horizon_s, fence=self._lease)
-            if protocol.is_awake(self._marked_at, self._timing.now()):
+            if protocol.is_awake(self._marked_at, self._timing.now(), self._timing.awake_s):
                 return
 
     def _last_moment(self, side: str) -> None:
@@ -167,7 +167,7 @@ class Delivery:
         """
         if not self._lease.in_time():
             raise LeaseLost(pair=self._lease.pair)
-        if not protocol.is_awake(self._marked_at, self._timing.now()):
+        if not protocol.is_awake(self._marked_at, self._timing.now(), self._timing.awake_s):
             raise Overslept(side=side)
 
     def _not_carried_out(
@@ -380,7 +380,7 @@ class Delivery:
         return self._never_written(sent, as_before, looked_at)
 
     def _never_written(self, sent: Sent, intents: Sequence[Intent], looked_at: datetime) -> list[Operation]:
-        proof = Proof("absent", looked_at, self._timing.late_application_s)
+        proof = Proof("absent", looked_at, self._timing.settled_after_s)
         self._outcomes.close(sent, [(one, ()) for one in intents], proof=proof)
         return self.tries.again(intents, unheard=True)
 

@@ -25,7 +25,7 @@ SKEW_S: Final = 30.0  # what clocks, and the way to the vendor, may be apart
 REPEATS: Final = 3  # of the same bytes under the same key
 ATTEMPTS: Final = 3  # at one operation in one push; then a person is asked
 OLD_S: Final = 30.0  # older than this, a look is no ground to write on
-AWAKE_S: Final = 5.0  # between the sending mark and the bytes; a longer sleep marks anew
+AWAKE_S: Final = 5.0  # the longest between the sending mark and the bytes
 BACKWARDS_S: Final = 5.0  # a clock that went back further proves nothing
 DONE: Final = frozenset({"confirmed", "adopted"})
 
@@ -53,11 +53,21 @@ class Timing:
         """How long after its first sending a key may be used again, so that it lives to the last of it."""
         return KEY_LIVES_S - self.late_application_s - SKEW_S
 
+    @property
+    def awake_s(self) -> float:
+        """How long after its mark a sending may leave; a longer sleep marks anew. A part of what is waited for it."""
+        return min(AWAKE_S, max(1.0, self.late_application_s / 18))
+
+    @property
+    def settled_after_s(self) -> float:
+        """How long after the mark of a sending a look decides: its bytes may have left that much later."""
+        return self.late_application_s + self.awake_s
+
     def still_due_s(self, sent: Sent, asked_at: datetime) -> float:
         """How long the vendor may still take to apply what was sent, as of a look that began then."""
         if sent.last_sent_at is None:
             return 0.0
-        longest = self.late_application_s
+        longest = self.settled_after_s
         # A clock that went backwards proves nothing: then all of the time is due.
         return min(max((sent.last_sent_at - asked_at).total_seconds() + longest, 0.0), longest)
 
@@ -80,7 +90,7 @@ class Proof:
 
     kind: Literal["not_sent", "refused", "absent"]
     looked_at: datetime | None = None  # when that look began
-    late_application_s: float = 0.0
+    waited_s: float = 0.0  # what had to pass between the last sending and that look
 
 
 # -- what comes next
@@ -121,7 +131,7 @@ def has_unique_key(intent: Intent) -> bool:
     return intent.action != "create" or intent.system == "salesforce" or intent.key_field in UNIQUE_KEYS
 
 
-def wait_for_lost_journal_s(made_at: datetime | None, now: datetime, late_application_s: float) -> float:
+def wait_for_lost_journal_s(made_at: datetime | None, now: datetime, settled_after_s: float) -> float:
     """How long to wait before making a record whose key is not unique, with a journal made at that time.
 
     It may stand in the place of one that was lost, and what that one knew to be on its way may still arrive.
@@ -129,7 +139,7 @@ def wait_for_lost_journal_s(made_at: datetime | None, now: datetime, late_applic
     if made_at is None:
         return 0.0
     age_s = (now - made_at).total_seconds()
-    return late_application_s if age_s < 0 else max(late_application_s - age_s, 0.0)
+    return settled_after_s if age_s < 0 else max(settled_after_s - age_s, 0.0)
 
 
 # -- invariants: they stay on in production
@@ -174,7 +184,7 @@ def check_freed(proof: Proof | None, *, sends: int, last_sent_at: datetime | Non
     elif proof.kind == "not_sent":
         must(not was_unknown, "P5", "a sending that failed, as proof of an earlier one")
     elif sends:
-        due = (last_sent_at or datetime.max.replace(tzinfo=UTC)) + _seconds(proof.late_application_s)
+        due = (last_sent_at or datetime.max.replace(tzinfo=UTC)) + _seconds(proof.waited_s)
         early = proof.looked_at is None or proof.looked_at < due
         must(not early, "P5", "a look that began before the vendor's time was over")
 
@@ -189,9 +199,9 @@ def check_done(ended: Iterable[Ended]) -> None:
         )
 
 
-def is_awake(marked_at: datetime, now: datetime) -> bool:
+def is_awake(marked_at: datetime, now: datetime, awake_s: float) -> bool:
     """P8: say whether the bytes leave at the time that the journal has for them."""
-    return -BACKWARDS_S <= (now - marked_at).total_seconds() <= AWAKE_S
+    return -BACKWARDS_S <= (now - marked_at).total_seconds() <= awake_s
 
 
 def is_young(looked_by: datetime, now: datetime) -> bool:

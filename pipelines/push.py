@@ -361,7 +361,7 @@ class Push:
         if all(protocol.has_unique_key(one) for one in request.intents):
             return
         timing, made_at = self._work.timing, self._outcomes.journal.intents.made_at()
-        due_s = protocol.wait_for_lost_journal_s(made_at, timing.now(), timing.late_application_s)
+        due_s = protocol.wait_for_lost_journal_s(made_at, timing.now(), timing.settled_after_s)
         if due_s > 0:
             self._tell(f"waiting {due_s:.0f} s for what a lost journal may have sent")
             timing.sleep(due_s)
