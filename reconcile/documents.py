@@ -44,6 +44,7 @@ from reconcile.money import (
     numbers,
     quoted,
 )
+from reconcile.reductions import taken_off, without_reductions
 from reconcile.timezones import zone_of
 from reconcile.tracking import tracked
 
@@ -164,6 +165,8 @@ def _read(
     if mapping.codes is not None:
         lines = coded_lines(lines, headers, raw, mapping, books.rates, past)
     lines = _with_taxes(lines, mapping)
+    if mapping.source.takes_from:
+        headers, lines = without_reductions(headers, lines, mapping)
     headers = _with_totals(headers, lines, mapping)
     headers = _with_reasons(headers, lines, mapping, books, unread_lines=bad_lines.height > 0)
     if mapping.codes is not None:
@@ -398,6 +401,8 @@ def _lines(
         place=pl.col(source.place).cast(pl.Int64, strict=False),
         **{f"tracked {category}": pl.col(field) for category, field in of_lines.items()},
     )
+    if source.takes_from:
+        read = taken_off(read.with_columns(takes_from=long_ids(read[source.takes_from])), headers)
     of_headers = {track.category: track.field for track in mapping.tracking if not track.of_line}
     of_header = headers.select(
         document_id="record_id",
@@ -557,7 +562,10 @@ def _with_reasons(
             if books.zone
             else f"the day of its {mapping.date} is not known: neither is the organisation's time zone",
         ),
-        _when(pl.col("reduces"), "it takes back what another order sold: credit that in Xero"),
+        _when(
+            pl.col("reduces"),
+            "it takes back what an order sold that is not invoiced from here: credit that in Xero",
+        ),
         _when(pl.col("account_id").is_null(), "it has no account"),
         _when(
             pl.col("currency").is_null(),

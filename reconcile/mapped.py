@@ -74,6 +74,7 @@ class SourceObject:
     amount: str
     place: str  # the field that orders its lines
     reduces: str | None  # a flag: it takes back what another one sold
+    takes_from: str | None  # of such a one's line: the line that it takes from
     named_by_product: bool  # whether code and name of a line's product have to be looked up
 
     @property
@@ -87,7 +88,9 @@ class SourceObject:
         """What is read of a line."""
         told = {"Product2Id"} if self.named_by_product else {"Name", "ProductCode"}
         return frozenset(
-            {*IN_SALESFORCE, self.parent, "Quantity", "UnitPrice", "Description", self.place} | told
+            {*IN_SALESFORCE, self.parent, "Quantity", "UnitPrice", "Description", self.place}
+            | {*filter(None, [self.takes_from])}
+            | told
         )
 
 
@@ -104,6 +107,7 @@ SOURCE_OBJECTS: Final = {
         amount="Amount",
         place="SortOrder",
         reduces=None,
+        takes_from=None,
         named_by_product=False,
     ),
     "Order": SourceObject(
@@ -117,6 +121,7 @@ SOURCE_OBJECTS: Final = {
         amount="TotalAmount",
         place="OrderItemNumber",
         reduces="IsReductionOrder",
+        takes_from="OriginalOrderItemId",
         named_by_product=True,
     ),
 }

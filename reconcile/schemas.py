@@ -153,6 +153,7 @@ DOCUMENT_TYPES: Final = {
     "Amount": ("currency", "double"),
     "IsReductionOrder": ("boolean",),
     "IsWon": ("boolean",),
+    "OriginalOrderItemId": ("reference",),
     "Quantity": ("double", "int"),
     "TotalAmount": ("currency", "double"),
     "UnitPrice": ("currency", "double"),
