@@ -700,6 +700,8 @@ def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     Columns that are missing become null; columns that the schema does not name are dropped.
     Raises polars.exceptions.InvalidOperationError where a value does not fit its type: a bug, not bad data.
     """
+    if list(frame.schema.items()) == list(schema.items()):
+        return frame
     wanted = [
         pl.col(name).cast(kind) if name in frame.columns else pl.lit(None).cast(kind).alias(name)
         for name, kind in schema.items()
