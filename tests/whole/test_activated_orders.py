@@ -221,3 +221,28 @@ def test_lines_of_another_object_are_refused_with_the_place(fresh: Pair) -> None
     assert said.code == 2
     assert "mapping.yaml:2" in said.err
     assert "OrderItem" in said.err
+
+
+def test_invoices_of_deals_stand_when_orders_are_billed_from_now_on(fresh: Pair) -> None:
+    """A mapping that reads other sales knows nothing of the deals before: that says nothing about them."""
+    pair = fresh
+    (pair.folder / "mapping.yaml").write_text(
+        "extends: [demo]\ndocuments: {invoice: {changes: move, withdraw: void}}\n"
+    )
+    pair.enable_writes()
+    pair.adopt()
+    before = {
+        row["InvoiceNumber"]: row["Status"] for row in pair.dump("xero").values() if "InvoiceNumber" in row
+    }
+    assert "DRAFT" in before.values()
+    follow(pair, "{changes: move, withdraw: void}")
+    planned = pair.plan()
+    assert planned.operations.is_empty(), planned.operations.to_dicts()
+    order = made(pair, account=linked_account(pair))
+    change(pair, order, Status="Activated")
+    pair.adopt()
+    after = {
+        row["InvoiceNumber"]: row["Status"] for row in pair.dump("xero").values() if "InvoiceNumber" in row
+    }
+    assert after == before | {f"SF-{order['Id'].upper()}": "DRAFT"}
+    assert pair.plan().alarms == []
