@@ -97,6 +97,8 @@ def spoken(value: str | None) -> str:
 
 
 def _parts(found: dict[str, Any]) -> Iterable[str]:
+    from reconcile import names
+
     if set(found) <= {"first", "last"}:
         yield " ".join(str(found[key]) for key in ("first", "last") if found.get(key))
         return
@@ -106,7 +108,7 @@ def _parts(found: dict[str, Any]) -> Iterable[str]:
     for key, value in found.items():
         if key not in ("lines", "line", "city", "region", "postal_code", "country"):
             yield (
-                f"{key}: {spoken(json.dumps(value) if isinstance(value, dict) else str(value))}"
+                f"{names.spoken(key)}: {spoken(json.dumps(value) if isinstance(value, dict) else str(value))}"
                 if value
                 else ""
             )
@@ -235,15 +237,16 @@ def _why(row: dict[str, Any], *, everything: bool) -> Text:
 def _what(planned: Planned, row: dict[str, Any]) -> Text:
     from rich.text import Text
 
+    from reconcile import names
+
     if row["entity"] in ("document", "credit") and row["action"] == "create":
         return _invoice(planned, row)
     if row["action"] == "create":
         given = {unit: value for unit, value in (opened(row["after"]) or {}).items() if value is not None}
         text = Text()
         for unit, value in given.items():
-            text.append(f"{unit.replace('_', ' ')} ", style="dim").append(
-                spoken(_text(value)), style="green"
-            ).append("  ")
+            named = names.spoken_field(unit) if row["object"].startswith("Xero_") else names.spoken(unit)
+            text.append(f"{named} ", style="dim").append(spoken(_text(value)), style="green").append("  ")
         return text
     if row["action"] == "link" and row["before"] is None:
         partner = planned.names.get(row["source_id"] or "", "")

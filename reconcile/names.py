@@ -27,7 +27,14 @@ def fold(text: str | None) -> str | None:
 
 def spoken(unit: str) -> str:
     """Give a unit's name as it is said: billing_address is billing address; a custom field is what it is called."""
+    if unit.startswith("Xero_"):
+        return spoken_field(unit)
     return unit if unit.endswith("__c") else unit.replace("_", " ")
+
+
+def spoken_field(field: str) -> str:
+    """Give the name of a field that we ship as it is said: Xero_Invoice_Amount_Due__c is invoice amount due."""
+    return field.removeprefix("Xero_").removesuffix("__c").replace("_", " ").lower()
 
 
 def folded(text: pl.Expr) -> pl.Expr:

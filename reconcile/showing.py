@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from reconcile import names
 from reconcile.bodies import dumps
 from reconcile.ids import long_ids
 from reconcile.mapped import SHOWN_BY, SHOWN_ENTITIES, SHOWN_FIELDS, SHOWN_UNIT, SOURCE_OBJECTS
@@ -298,9 +299,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _reason(fields: list[str], *, put_back: bool) -> str:
-    said = ", ".join(
-        field.removeprefix("Xero_").removesuffix("__c").replace("_", " ").lower() for field in fields
-    )
+    said = ", ".join(map(names.spoken_field, fields))
     if put_back:
         return f"somebody changed it in Salesforce since we wrote it; what Xero knows is shown again: {said}"
     return f"Salesforce shows what Xero knows: {said}"

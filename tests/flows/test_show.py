@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any, cast
 
 import polars as pl
 import pytest
 
-from flows.show import _nothing
+from flows.show import _nothing, changed_text
 from pipelines.plans import Planned
+from reconcile import names
 
 
 def planned(*, errors: dict[str, str], conflicts: int) -> Planned:
@@ -32,3 +34,17 @@ def test_agreement_is_claimed_only_where_all_was_read_and_nothing_conflicts(
     line = _nothing(planned(errors=errors, conflicts=conflicts))
     assert said in line
     assert ("in agreement" in line) is agrees
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("billing_address", "billing address"),
+        ("Region__c", "Region__c"),  # somebody's own field is what it is called
+        ("Xero_Invoice_Amount_Due__c", "invoice amount due"),
+    ],
+)
+def test_fields_are_called_as_people_call_them(name: str, said: str) -> None:
+    assert names.spoken(name) == said
+    told = changed_text(None, json.dumps({name: "9.50", "phone": "1"})).plain
+    assert told == f"{said}: 9.50, phone: 1"

@@ -20,6 +20,7 @@ import os
 import queue
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -99,7 +100,7 @@ class Sweep:
         self._scenes = given.scene or list(SCENES)
         memory = Path("/dev/shm")
         self._root = Path(tempfile.mkdtemp(prefix="kills_", dir=memory if memory.is_dir() else None))
-        self._turn = threading.Lock()
+        self._turn, self._commit = threading.Lock(), _commit()
         self._until = time.monotonic() + 60 * given.minutes if given.minutes else float("inf")
         self._had = {(row["scene"], row["kind"], row["case"]): row for row in read(file) if ok(row)}
         self._wanted: dict[str, int] = {}  # kills at random moments, by scene
@@ -186,12 +187,20 @@ class Sweep:
         counts = {name: len(lines) for name, lines in verdict.items()}
         row = {
             "scene": result.scene, "kind": result.kind, "case": result.case, "kills": result.kills, **counts,
-            "seconds": round(result.seconds, 1), "note": result.note, **({"why": why} if why else {}),
+            "seconds": round(result.seconds, 1), "note": result.note, "commit": self._commit,
+            **({"why": why} if why else {}),
         }  # fmt: skip
         with self._turn, self._file.open("a") as file:
             file.write(json.dumps(row) + "\n")
             if why:
                 print(f"{result.scene} {result.kind} {result.case}: {why[:3]}", file=sys.stderr, flush=True)
+
+
+def _commit() -> str:
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip()
 
 
 def read(file: Path) -> list[Row]:
