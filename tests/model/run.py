@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import subprocess
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -129,9 +130,13 @@ def _shared(work: Any, parts: Sequence[Any], jobs: int) -> Sum:
         for part in parts:
             total += work(part)
         return total
+    shown = max(len(parts) // 20, 1)
     with ProcessPoolExecutor(jobs) as pool:
-        for found in pool.map(work, parts):
+        for number, found in enumerate(pool.map(work, parts), 1):
             total += found
+            if number % shown == 0:
+                told = f"{number * 100 // len(parts)}%: {total.runs} schedules, {len(total.failed)} failed"
+                print(told, file=sys.stderr, flush=True)
     return total
 
 
