@@ -48,7 +48,7 @@ def of_this_commit() -> list[int]:
     return [base * 1000 + number for number in range(SEEDS)]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_hundred_worlds_of_this_commit_end_well(tmp_path: Path) -> None:
     rows = sweep(of_this_commit(), tmp_path / "seeds.jsonl")
     assert len(rows) == SEEDS
