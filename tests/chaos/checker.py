@@ -244,6 +244,10 @@ def twice(evidence: Evidence, _: Plans) -> list[Violation]:
     for event in evidence.events:
         if event["kind"] in ("there", "make"):
             allowed[event["object"], event["word"]] += 1
+        elif event["kind"] == "merge" and event["side"] == "salesforce":
+            # Its people go to another company. Where it was not linked yet, Xero's contact is a company without a
+            # partner, and is made again with the person that stands in it.
+            allowed["Contact", event["word"]] += 1
     for kind in ("xero", "Account", "Contact"):
         live = Counter(
             word
