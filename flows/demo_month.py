@@ -90,6 +90,10 @@ class People:
         reply = self.salesforce.get(f"{API}/query", params={"q": query}).raise_for_status()
         return reply.json(parse_float=Decimal)["records"]
 
+    def one(self, kind: str, condition: str) -> Body:
+        (found,) = self.find(f"select Id from {kind} where {condition}")  # noqa: S608 (SOQL, our own names)
+        return found
+
     def edit(self, record: Body, **fields: Any) -> None:
         kind = record["attributes"]["type"]
         self.salesforce.patch(f"{API}/sobjects/{kind}/{record['Id']}", json=fields).raise_for_status()
@@ -99,27 +103,26 @@ class People:
         reply = self.salesforce.post(f"{API}/sobjects/{kind}", json=fields).raise_for_status()
         return str(reply.json()["id"])
 
-    def sell_abroad(self, account: str, name: str, currency: str, product: str, price: int) -> str:
+    def sell_abroad(self, account: str, name: str, currency: str, product: str, price: int) -> None:
         """A deal in another currency, won at once: its product first gets a price in that currency."""
-        (customer,) = self.find(f"select Id from Account where Name = '{account}'")  # noqa: S608 (SOQL, our own name)
-        (kit,) = self.find(f"select Id from Product2 where ProductCode = '{product}'")  # noqa: S608
-        (book,) = self.find("select Id from Pricebook2 where IsStandard = true")
+        customer = self.one("Account", f"Name = '{account}'")
+        kit = self.one("Product2", f"ProductCode = '{product}'")
+        book = self.one("Pricebook2", "IsStandard = true")
         entry = self.make(
             "PricebookEntry",
             Pricebook2Id=book["Id"], Product2Id=kit["Id"], CurrencyIsoCode=currency, UnitPrice=price, IsActive=True,
         )  # fmt: skip
-        deal = self.make(
+        self.make(
             "Opportunity",
             Name=name, AccountId=customer["Id"], CurrencyIsoCode=currency, Pricebook2Id=book["Id"],
             StageName="Negotiation/Review", CloseDate="2026-11-26",
         )  # fmt: skip
+        deal = self.one("Opportunity", f"Name = '{name}'")
         self.make(
-            "OpportunityLineItem", OpportunityId=deal, PricebookEntryId=entry, Quantity=2, UnitPrice=price
-        )
-        self.salesforce.patch(
-            f"{API}/sobjects/Opportunity/{deal}", json={"StageName": "Closed Won"}
-        ).raise_for_status()
-        return deal
+            "OpportunityLineItem",
+            OpportunityId=deal["Id"], PricebookEntryId=entry, Quantity=2, UnitPrice=price,
+        )  # fmt: skip
+        self.edit(deal, StageName="Closed Won")
 
     def set_up(self) -> None:
         """An administrator deploys what Salesforce is to show, and the object in which deposits are noted.
@@ -194,7 +197,7 @@ def live_through(ctx: Context, people: People, *, tell: Callable[[str], None]) -
     follow()
 
     tell("Sales takes a deposit, and notes it in Salesforce: Xero records it")
-    (deal,) = people.find("select Id from Opportunity where Name like 'Boom FM%'")
+    deal = people.one("Opportunity", "Name like 'Boom FM%'")
     people.make(
         "Deposit__c", Name="Deposit", Opportunity__c=deal["Id"], Amount__c=500, Taken_On__c="2026-11-25"
     )
@@ -210,7 +213,7 @@ def live_through(ctx: Context, people: People, *, tell: Callable[[str], None]) -
     tell(
         "A person says yes: a draft credit note is made; finance approves it, and sets it against the invoice"
     )
-    (deal,) = people.find("select Id from Opportunity where Name like 'Larkfield%'")
+    deal = people.one("Opportunity", "Name like 'Larkfield%'")
     answers.resolve(ctx, deal["Id"], "invoice", "salesforce")
     follow()
     note = people.call("GET", "CreditNotes")
@@ -227,7 +230,7 @@ def live_through(ctx: Context, people: People, *, tell: Callable[[str], None]) -
     planned = runs.plan(ctx)
     show.plan(planned, as_json=False, everything=False)
     tell("A person says yes: the invoice is voided, and made again with the next revision of its number")
-    (deal,) = people.find("select Id from Opportunity where Name like 'United Oil & Gas UK%'")
+    deal = people.one("Opportunity", "Name like 'United Oil & Gas UK%'")
     answers.resolve(ctx, deal["Id"], "invoice", "salesforce")
     follow()
 

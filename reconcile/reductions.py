@@ -78,7 +78,7 @@ def without_reductions(
         .group_by(record_id="document_id")
         .agg(
             off=pl.col("off").filter("lowered").sum(),
-            empty=pl.col("lowered").any() & (pl.col("quantity") == 0).all(),
+            empty=pl.col("lowered").any() & (pl.col("quantity") == 0).fill_null(False).all(),
         )
     )
     orders = orders.join(

@@ -140,7 +140,7 @@ def sweep(seeds: Iterable[int], workers: int, results: Path) -> None:
     results.parent.mkdir(parents=True, exist_ok=True)
     done = {row["seed"] for row in read(results)}
     left = iter([seed for seed in seeds if seed not in done])
-    commit = _commit()
+    commit = commit_at_hand()
     started, count = time.monotonic(), 0
     with results.open("a") as file:
         for row in _in_children(left, workers):
@@ -257,7 +257,7 @@ def tell(rows: list[Row], *, minima: bool) -> int:
     return int(bool(failed) or (minima and bool(short)))
 
 
-def _commit() -> str:
+def commit_at_hand() -> str:
     found = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )

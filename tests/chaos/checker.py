@@ -245,9 +245,11 @@ def twice(evidence: Evidence, _: Plans) -> list[Violation]:
         if event["kind"] in ("there", "make"):
             allowed[event["object"], event["word"]] += 1
         elif event["kind"] == "merge" and event["side"] == "salesforce":
-            # Its people go to another company. Where it was not linked yet, Xero's contact is a company without a
-            # partner, and is made again with the person that stands in it.
-            allowed["Contact", event["word"]] += 1
+            # The people of a company that was merged away go to another one. Where it had never been linked, Xero's
+            # contact is a company without a partner, and is made again with the person that stands in it.
+            merged = evidence.records.get(event["record_id"], {})
+            if merged.get("IsDeleted") and not merged.get("ExternalID__c"):
+                allowed["Contact", event["word"]] += 1
     for kind in ("xero", "Account", "Contact"):
         live = Counter(
             word

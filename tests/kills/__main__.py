@@ -20,7 +20,6 @@ import os
 import queue
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.__main__ import commit_at_hand
 from tests.kills import cases
 from tests.kills.cases import Result, Stage
 from tests.kills.judge import Verdict
@@ -100,7 +100,7 @@ class Sweep:
         self._scenes = given.scene or list(SCENES)
         memory = Path("/dev/shm")
         self._root = Path(tempfile.mkdtemp(prefix="kills_", dir=memory if memory.is_dir() else None))
-        self._turn, self._commit = threading.Lock(), _commit()
+        self._turn, self._commit = threading.Lock(), commit_at_hand()
         self._until = time.monotonic() + 60 * given.minutes if given.minutes else float("inf")
         self._had = {(row["scene"], row["kind"], row["case"]): row for row in read(file) if ok(row)}
         self._wanted: dict[str, int] = {}  # kills at random moments, by scene
@@ -194,13 +194,6 @@ class Sweep:
             file.write(json.dumps(row) + "\n")
             if why:
                 print(f"{result.scene} {result.kind} {result.case}: {why[:3]}", file=sys.stderr, flush=True)
-
-
-def _commit() -> str:
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip()
 
 
 def read(file: Path) -> list[Row]:

@@ -191,10 +191,15 @@ def test_a_person_is_linked_to_a_contact_of_the_same_family_name() -> None:
 
 
 def test_ten_thousand_parties_are_made_in_a_few_seconds() -> None:
-    begin = time.process_time()  # not by the clock on the wall: others may use this machine too
-    books = books_of("parties:10000:1:0.5")
-    assert len(books.links) > 8000
-    assert time.process_time() - begin < 15  # a loaded machine of two hyperthreads takes twice as long
+    def seconds(parties: int) -> float:
+        begin = time.process_time()  # not by the clock on the wall: others may use this machine too
+        assert len(books_of(f"parties:{parties}:1:0.5").links) > 0.8 * parties
+        return time.process_time() - begin
+
+    few = seconds(1000)
+    many = seconds(10_000)
+    assert many < 20 * few  # ten times as many, and some more for whatever else runs here
+    assert many < 15
 
 
 @pytest.mark.parametrize(
