@@ -9,6 +9,7 @@ import pytest
 from settled_pair import Till
 from whole_pair import Pair
 
+from flows.demo import DEAL, close_deal
 from flows.demo_month import People, live_through, write_mapping
 from flows.totals import standing
 
@@ -17,6 +18,7 @@ D = Decimal
 
 @pytest.mark.slow  # some twenty plans and pushes
 def test_a_month_of_business_ends_at_rest_and_explained(pair: Pair) -> None:
+    close_deal(pair.line, DEAL)  # as the demo does before its month
     people = People(pair.line)
     people.set_up()
     write_mapping(pair.folder)
