@@ -60,8 +60,13 @@ class Timing:
 
     @property
     def settled_after_s(self) -> float:
-        """How long after the mark of a sending a look decides: its bytes may have left that much later."""
-        return self.late_application_s + self.awake_s
+        """How long after the mark of a sending a look decides.
+
+        Its bytes may have left that much later than their mark; and the machine that marked them may have
+        been behind the one that asks.
+        """
+        skew_s = min(SKEW_S, self.late_application_s / 3)
+        return self.late_application_s + self.awake_s + skew_s
 
     def still_due_s(self, sent: Sent, asked_at: datetime) -> float:
         """How long the vendor may still take to apply what was sent, as of a look that began then."""

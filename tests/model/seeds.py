@@ -11,6 +11,8 @@ from tests.model.world import READ_FAULTS, SALESFORCE_FAULTS, XERO_FAULTS, Sched
 FAULTS = tuple(dict.fromkeys([*XERO_FAULTS, *SALESFORCE_FAULTS]))
 LATE = (1.0, 20.0, 45.0, 70.0, 89.0, 89.9)
 PAUSES = (1.0, 7.0, 40.0, 100.0, 200.0, 280.0, 310.0)
+# What two machines' clocks are ahead of the vendors': together less than the 30 s that are allowed for.
+CLOCKS = ((0.0,), (0.0,), (0.0, 29.9), (29.9, 0.0), (0.0, 4.0), (-12.0, 12.0))
 SLEEPS = (3.0, 20.0, 60.0, 125.0, 400.0)
 # Lost answers and late ones are where the protocol earns its keep.
 HEAVY = (
@@ -55,7 +57,8 @@ def by_seed(seed: int) -> Schedule:
     kind = draw.choice(("derived", "xero"))
     pause_s = draw.choice(PAUSES)
     guard = draw.choice(("record", "record", "collection"))
-    return Schedule(groups, kind, sends, reads, points, pause_s=pause_s, guard=guard)
+    ahead_s = draw.choice(CLOCKS)
+    return Schedule(groups, kind, sends, reads, points, pause_s=pause_s, guard=guard, ahead_s=ahead_s)
 
 
 def _seconds(draw: random.Random, fault: str) -> float:

@@ -343,6 +343,8 @@ MUTANTS = (
     Mutant("leaves_at_once", "what is waited for begins with the mark, though bytes may leave later",
            lambda: [(Timing, "settled_after_s", property(lambda self: self.late_application_s))],
            since=3_584_074_000),
+    Mutant("clocks_agree", "what is waited for takes it that all machines have one time",
+           lambda: [(Timing, "settled_after_s", property(lambda self: self.late_application_s + self.awake_s))]),
     Mutant("no_look_before_create", "new records are made without a look",
            lambda: [(Push, "_look", _look_at_nothing)]),
     Mutant("no_look_before_update", "values are written over what changed since the plan",

@@ -426,6 +426,12 @@ def _crowd(folder: str, running, most) -> None:
         with running.get_lock():
             running.value += 1
             most.value = max(most.value, running.value)
+        for _ in range(
+            500
+        ):  # until all places were taken once: without that, one too many would never be seen
+            if most.value >= 5:
+                break
+            time.sleep(0.01)
         time.sleep(0.02)
         with running.get_lock():
             running.value -= 1
