@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.commit import commit_at_hand
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results" / "seeds.jsonl"
 # One thread for Polars: two workers share two cores. A fixed hash seed: the order of sets is part of a run.
@@ -140,7 +142,7 @@ def sweep(seeds: Iterable[int], workers: int, results: Path) -> None:
     results.parent.mkdir(parents=True, exist_ok=True)
     done = {row["seed"] for row in read(results)}
     left = iter([seed for seed in seeds if seed not in done])
-    commit = commit_at_hand()
+    commit = commit_at_hand()[:7]
     started, count = time.monotonic(), 0
     with results.open("a") as file:
         for row in _in_children(left, workers):
@@ -255,13 +257,6 @@ def tell(rows: list[Row], *, minima: bool) -> int:
     for row in failed[:20]:
         print(f"seed {row['seed']}: python -m tests.chaos --seed {row['seed']} -v")
     return int(bool(failed) or (minima and bool(short)))
-
-
-def commit_at_hand() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

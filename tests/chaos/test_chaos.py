@@ -18,6 +18,7 @@ from pipelines.extract import arrow_rows
 from pipelines.warehouse import Warehouse
 from tests.chaos import quick_load
 from tests.chaos.__main__ import ENVIRONMENT, ROOT, read
+from tests.commit import commit_at_hand
 
 SEEDS = 100
 PINNED = Path(__file__).parent / "pinned.json"  # seed -> what it found, and when it was mended
@@ -43,8 +44,7 @@ def sweep(seeds: list[int], results: Path, *, workers: int = 2) -> list[dict]:
 
 
 def of_this_commit() -> list[int]:
-    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    base = int(told.stdout.strip()[:7] or "0", 16) if told.returncode == 0 else 20_261_124
+    base = int(commit_at_hand()[:7], 16)
     return [base * 1000 + number for number in range(SEEDS)]
 
 

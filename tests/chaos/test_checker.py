@@ -137,11 +137,13 @@ def rules(script: Callable[[Life], None]) -> set[str]:
     return {one.rule for one in judged(script)[0]}
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_the_judge_says_nothing_where_all_is_well(script: Callable[[Life], None]) -> None:
     assert judged(script)[0] == []
 
 
+@pytest.mark.in_turn
 def test_an_edit_that_is_not_carried_is_lost() -> None:
     original = runs.make_plan
 
@@ -164,11 +166,13 @@ def _sealed_anew(given: Any, planned: Any) -> Any:
     return planned
 
 
+@pytest.mark.in_turn
 def test_a_value_that_is_overwritten_without_a_report_is_found() -> None:
     with patch.object(push.Push, "_seen", lambda self, intents: []):  # nothing is compared before a write
         assert "lost" in rules(overtaken)
 
 
+@pytest.mark.in_turn
 def test_a_write_under_an_old_fence_is_found() -> None:
     def blind(*_: object) -> None:
         """Look at no lease."""
@@ -182,11 +186,13 @@ def test_a_write_under_an_old_fence_is_found() -> None:
         assert "fence" in rules(taken_over)
 
 
+@pytest.mark.in_turn
 def test_a_write_while_read_only_is_found() -> None:
     with patch.object(runs, "_may_apply", lambda *_, **__: None):
         assert "read_only" in rules(without_writes)
 
 
+@pytest.mark.in_turn
 def test_a_field_that_no_plan_names_is_found() -> None:
     original = Wire.send
 
@@ -205,6 +211,7 @@ def _bare(request: httpx.Request) -> dict[str, str]:
     return {k: v for k, v in request.headers.items() if k not in ("content-length", "content-type", "host")}
 
 
+@pytest.mark.in_turn
 def test_a_record_that_is_made_twice_is_found_though_no_key_tells() -> None:
     original = Line.handle_request
 
@@ -232,6 +239,7 @@ def test_a_record_that_is_made_twice_is_found_though_no_key_tells() -> None:
         assert "twice" in rules(an_edit_each_way)
 
 
+@pytest.mark.in_turn
 def test_ids_that_do_not_name_each_other_are_found() -> None:
     original = xero_writer.requests
 
@@ -255,6 +263,7 @@ class _With:
         return self._others.get(name) or getattr(self._module, name)
 
 
+@pytest.mark.in_turn
 def test_what_is_never_settled_is_found() -> None:
     with (
         patch.object(runs, "settle", lambda ctx: None),
@@ -274,6 +283,7 @@ def won_deals(life: Life) -> None:
 WITH_DEALS = replace(CALM_SHAPE, deals=4)
 
 
+@pytest.mark.in_turn
 def test_an_invoice_of_another_amount_than_its_sale_is_found() -> None:
     original = Line.handle_request
 
@@ -341,6 +351,7 @@ def of_payments(change: Callable[[Body], Body]) -> Callable[[Line, httpx.Request
     return handle
 
 
+@pytest.mark.in_turn
 def test_a_payment_of_another_amount_than_was_taken_is_found() -> None:
     assert judged(money_taken, shape=WITH_MONEY)[0] == []
     with (
@@ -352,6 +363,7 @@ def test_a_payment_of_another_amount_than_was_taken_is_found() -> None:
     assert {"amounts", "unplanned"} <= {one.rule for one in found}
 
 
+@pytest.mark.in_turn
 def test_money_that_is_recorded_twice_or_not_at_all_is_found() -> None:
     original = Line.handle_request
 
@@ -397,6 +409,7 @@ MOVING = {"DRAFT": replace(CALM_SHAPE, deals=4, moves="void")}
 MOVING["AUTHORISED"] = replace(MOVING["DRAFT"], status="AUTHORISED")
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("status", MOVING)
 def test_an_invoice_that_does_not_follow_its_sale_is_found(status: str) -> None:
     violations, world = judged(sold_for_less, shape=MOVING[status])
@@ -416,6 +429,7 @@ def twin(one: Body) -> Body:
     return {**one, "CreditNoteNumber": one["CreditNoteNumber"] + "X"}
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("change", "also", "rules"), [(dearer, False, {"moved", "unplanned"}), (twin, True, {"moved"})]
 )
@@ -444,6 +458,7 @@ def test_a_credit_note_of_another_amount_or_made_twice_is_found(
     assert rules <= {one.rule for one in found}, found
 
 
+@pytest.mark.in_turn
 def test_an_invariant_that_breaks_is_found() -> None:
     original = Intents.leaving
 

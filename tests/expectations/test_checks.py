@@ -185,9 +185,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tables that Great Expectations is asked about."""
     validate, seen = runner._validate, []
 
-    def noted(context: Any, asset: Any, suite: Any, *rest: Any) -> Any:
+    def noted(asset: Any, suite: Any, *rest: Any) -> Any:
         seen.append(suite.table)
-        return validate(context, asset, suite, *rest)
+        return validate(asset, suite, *rest)
 
     monkeypatch.setattr(runner, "_validate", noted)
     return seen

@@ -30,7 +30,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.__main__ import commit_at_hand
+from tests.commit import commit_at_hand
 from tests.kills import cases
 from tests.kills.cases import Result, Stage
 from tests.kills.judge import Verdict
@@ -100,7 +100,7 @@ class Sweep:
         self._scenes = given.scene or list(SCENES)
         memory = Path("/dev/shm")
         self._root = Path(tempfile.mkdtemp(prefix="kills_", dir=memory if memory.is_dir() else None))
-        self._turn, self._commit = threading.Lock(), commit_at_hand()
+        self._turn, self._commit = threading.Lock(), commit_at_hand()[:7]
         self._until = time.monotonic() + 60 * given.minutes if given.minutes else float("inf")
         self._had = {(row["scene"], row["kind"], row["case"]): row for row in read(file) if ok(row)}
         self._wanted: dict[str, int] = {}  # kills at random moments, by scene

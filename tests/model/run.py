@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import subprocess
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from tests.commit import commit_at_hand
 from tests.model.oracle import faults_of
 from tests.model.seeds import by_seed, doubles, singles
 from tests.model.world import Schedule, World
@@ -152,8 +151,4 @@ def few(total: Sum) -> list[tuple[str, int, int]]:
 
 def commit_seed() -> int:
     """Give a first seed that follows from the commit at hand: each commit walks other schedules."""
-    root = Path(__file__).parent.parent.parent
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return int(hashlib.sha256(found.stdout.strip().encode()).hexdigest()[:8], 16)
+    return int(hashlib.sha256(commit_at_hand().encode()).hexdigest()[:8], 16)
