@@ -27,6 +27,7 @@ ONE: Final = {
     "document": "Invoice",
     "credit": "Credit note",
     "payment": "Payment",
+    "option": "Tracking option",
     "shown_invoice": "Invoice shown",
     "shown_payment": "Payment shown",
 }
@@ -38,6 +39,7 @@ MANY: Final = {
     "document": "Invoices",
     "credit": "Credit notes",
     "payment": "Payments",
+    "option": "Tracking options",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
 }

@@ -281,6 +281,7 @@ ENTITY_NAMES: Final = {
     "document": "Invoices",
     "credit": "Credit notes",
     "payment": "Payments",
+    "option": "Tracking options",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
 }

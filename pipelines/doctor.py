@@ -357,7 +357,10 @@ def _xero_scopes(mapping: FieldMapping | None, role: Literal["reader", "writer"]
     if role == "reader":
         return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []), *reads)
     writes = ["accounting.payments"] if mapping is not None and mapping.payments is not None else reads
-    return (*XERO_WRITER, *(["accounting.invoices"] if invoices else []), *writes)
+    # To make an option of tracking is to change settings.
+    options = mapping is not None and mapping.invoice is not None and mapping.invoice.options == "on_demand"
+    own = [BROAD[scope] if options and scope in BROAD else scope for scope in XERO_WRITER]
+    return (*own, *(["accounting.invoices"] if invoices else []), *writes)
 
 
 # --- Both --------------------------------------------------------------------------------------------

@@ -21,11 +21,9 @@ PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and th
 SIDES: Final = ("salesforce", "xero")
 PAID_BY: Final = "Reference"  # of a payment, which has no other field of ours
 CREDITED_BY: Final = "CreditNoteNumber"
-NAMED_BY_PLAN: Final = (
-    "document",
-    "credit",
-    "payment",
-)  # what is found again by a key that the plan gives it
+OPTION: Final = "option"  # of tracking: made for a line, linked to nothing
+# What is found again by a key that the plan gives it.
+NAMED_BY_PLAN: Final = ("document", "credit", "payment", OPTION)
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,12 @@ class Intent:
     def business_key(self) -> str:
         what = self.record_id or f"create|{self.operations[0].source_id}"
         return f"{self.system}|{self.object}|{what}"
+
+    @property
+    def parent_id(self) -> str | None:
+        """The record inside of which this one stands: of an option its category."""
+        within = self.operations[0].source_id or ""
+        return within.partition("/")[0] if self.entity == OPTION else None
 
     def content(self) -> str:
         """Give what the journal keeps of it, as JSON."""
@@ -195,6 +199,7 @@ def key_fields(mapping: RecordMapping) -> dict[tuple[str, str], str | None]:
         {("credit", "xero"): CREDITED_BY} if mapping.invoice and mapping.invoice.credits == "draft" else {}
     )
     invoice = mapping.invoice
+    found |= {(OPTION, "xero"): "Name"} if invoice and invoice.options == "on_demand" else {}
     return found | ({("document", "xero"): invoice.number.key_field} if invoice else {})
 
 

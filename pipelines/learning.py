@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from pipelines.intents import Ended, Intent, Operation
+from pipelines.intents import OPTION, Ended, Intent, Operation
 from pipelines.looks import OWN, Body, Looks, entity_id, modified_at, piece_like
 from pipelines.outcomes import Outcomes
 from reconcile.agreed import learned
@@ -68,7 +68,7 @@ class Learner:
         """Give an operation's outcome with what it proves. body: the record as read back; null: not read."""
         known_as = entity_id(record_id, operation.entity, operation.system)
         placed = replace(operation, record_id=known_as)
-        links = (placed.makes_link or placed.ends_link) and placed.entity not in OWN
+        links = (placed.makes_link or placed.ends_link) and placed.entity not in (OPTION, *OWN)
         link = self._link(placed) if links else None
         link_id = link["link_id"] if link else placed.link_id
         bases = tuple(self._bases(placed, link_id, body, outcome)) if link_id else ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipelines.intents import Intent, Operation, key_fields, vendor_id
+from pipelines.intents import OPTION, Intent, Operation, key_fields, vendor_id
 from pipelines.protocol import OLD_S
 from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
@@ -230,6 +230,8 @@ class Looks:
         assert invoice is not None, f"no entity {entity!r} in the mapping"
         if entity == "credit" and side == "xero":
             return "CreditNote"
+        if entity == OPTION and side == "xero":
+            return "TrackingOption"
         return invoice.xero if side == "xero" else invoice.salesforce
 
     # -- answers
@@ -330,6 +332,7 @@ class Looks:
             if (body := self._records[place].get(record_id))
             and not body.get("IsDeleted")
             and _folded(body.get(intent.key_field or "")) == _folded(intent.natural_key)
+            and (intent.parent_id is None or body.get("TrackingCategoryID") == intent.parent_id)
         }
 
     def compare(self, seen: Sequence[tuple[Operation, Body]]) -> dict[str, str]:
@@ -416,6 +419,8 @@ def is_closed(body: Body, side: str) -> bool:
         return bool(body.get("IsDeleted"))
     if body.keys() & {"InvoiceID", "CreditNoteID", "PaymentID"}:
         return body.get("Status") in VOIDED
+    if "TrackingOptionID" in body:
+        return body.get("Status", "ACTIVE") != "ACTIVE"
     return body.get("ContactStatus", "ACTIVE") != "ACTIVE"
 
 
@@ -428,7 +433,7 @@ def own_id(body: Body, side: str) -> str:
     if side == "salesforce":
         return str(long_id(str(body["Id"])))
     # An invoice shows its contact inside, never beside, and its items in its lines; a payment its invoice.
-    named = ("Payment", "CreditNote", "Invoice", "Item")
+    named = ("Payment", "CreditNote", "Invoice", "Item", "TrackingOption")
     name = next((name for name in named if RESOURCES[name].id_field in body), "Contact")
     return str(body[RESOURCES[name].id_field]).lower()
 

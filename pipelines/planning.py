@@ -353,7 +353,9 @@ def _with_invoices(
         decided,
         plan=plan,
         raw={**decided.raw, **invoicing.raw},
-        invoicing=replace(invoicing, on_demand=frozenset(on_demand)),
+        invoicing=replace(
+            invoicing, on_demand=frozenset([*on_demand, *invoicing.documents.options["operation_id"]])
+        ),
     )
 
 

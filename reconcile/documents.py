@@ -7,7 +7,7 @@ to the cent, and why it can't where it can't.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -29,7 +29,17 @@ from reconcile.mapped import (
     DocumentMapping,
     is_field,
 )
-from reconcile.model import CODED, DOCUMENT_LINES, DOCUMENTS, INVOICES, REJECTS, conform
+from reconcile.model import (
+    CODED,
+    DOCUMENT_LINES,
+    DOCUMENTS,
+    INVOICES,
+    OPERATIONS,
+    REJECTS,
+    conform,
+    empty,
+    rows_frame,
+)
 from reconcile.money import (
     AMOUNT,
     EXACT,
@@ -44,6 +54,7 @@ from reconcile.money import (
     numbers,
     quoted,
 )
+from reconcile.operations import Row
 from reconcile.reductions import taken_off, without_reductions
 from reconcile.timezones import zone_of
 from reconcile.tracking import tracked
@@ -67,7 +78,8 @@ ID_FIELDS: Final = {
 class Documents:
     """All that invoices are decided from.
 
-    headers DOCUMENTS; lines DOCUMENT_LINES; invoices INVOICES; rejects REJECTS: rows that can't be read.
+    headers DOCUMENTS; lines DOCUMENT_LINES; invoices INVOICES; rejects REJECTS: rows that can't be read. options
+    OPERATIONS: what makes the options of tracking that lines name and Xero has not.
     locked_until: the last day that Xero has locked; null: none. zone (IANA) and base_currency: the organisation's.
     """
 
@@ -78,6 +90,7 @@ class Documents:
     locked_until: date | None = None
     zone: str | None = None
     base_currency: str | None = None
+    options: pl.DataFrame = field(default_factory=lambda: empty(OPERATIONS))
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ def canonical_documents(
     Raises nothing: an opportunity of which no invoice can be made has a reason.
     """
     books = _books(raw, mapping)
-    headers, lines, rejects = _read(raw, mapping, books, past)
+    headers, lines, rejects, options = _read(raw, mapping, books, past)
     invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
     read = Documents(
         headers=conform(headers, DOCUMENTS).sort("date", "record_id"),
@@ -119,6 +132,7 @@ def canonical_documents(
         locked_until=books.locked_until,
         zone=books.zone,
         base_currency=books.base_currency,
+        options=rows_frame(options, OPERATIONS),
     )
     service = mapping.currencies is not None and mapping.currencies.service
     return read if service else rated_documents(read, raw, mapping, tax_rates=books.rates)
@@ -152,16 +166,16 @@ def rated_documents(
 
 def rule_trial(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> pl.DataFrame:
     """Say for how many lines each rule of codes holds (`coding.TRIAL`). Takes what `canonical_documents` does."""
-    headers, lines, _ = _read(raw, mapping, _books(raw, mapping), NOBODY)
+    headers, lines, *_ = _read(raw, mapping, _books(raw, mapping), NOBODY)
     return trial(lines, headers, raw, mapping)
 
 
 def _read(
     raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping, books: Books, past: Past
-) -> tuple[pl.DataFrame, pl.DataFrame, list[pl.DataFrame]]:
-    """Give headers and lines, with whatever else was read of them, and REJECTS."""
+) -> tuple[pl.DataFrame, pl.DataFrame, list[pl.DataFrame], list[Row]]:
+    """Give headers and lines, with whatever else was read of them, REJECTS, and what makes their options."""
     headers, bad_headers = _headers(raw[f"salesforce.{mapping.salesforce}"], mapping, books)
-    lines, bad_lines = _lines(raw, headers, mapping, books)
+    lines, options, bad_lines = _lines(raw, headers, mapping, books)
     if mapping.codes is not None:
         lines = coded_lines(lines, headers, raw, mapping, books.rates, past)
     lines = _with_taxes(lines, mapping)
@@ -171,7 +185,7 @@ def _read(
     headers = _with_reasons(headers, lines, mapping, books, unread_lines=bad_lines.height > 0)
     if mapping.codes is not None:
         headers = _held(headers, lines, raw, mapping)
-    return headers, lines, [bad_headers, bad_lines]
+    return headers, lines, [bad_headers, bad_lines], options
 
 
 def _held(
@@ -371,7 +385,7 @@ def organisation_days(texts: pl.Series, zone: str | None) -> pl.Series:
 
 def _lines(
     raw: Mapping[str, pl.DataFrame], headers: pl.DataFrame, mapping: DocumentMapping, books: Books
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[pl.DataFrame, list[Row], pl.DataFrame]:
     amounts, source = ("Quantity", "UnitPrice", "Discount"), mapping.source
     of_lines = {track.category: track.field for track in mapping.tracking if track.of_line}
     own = mapping.codes.fields(mapping.lines) if mapping.codes else frozenset[str]()
@@ -415,13 +429,14 @@ def _lines(
         title=pl.when(pl.col("told").is_null()).then(names.folded(pl.col("Name"))),
     )
     found = found.with_columns(reason=_line_reason())
+    options = list[Row]()
     if mapping.tracking:
-        found = tracked(found, raw["xero.TrackingCategory"], mapping)
+        found, options = tracked(found, raw["xero.TrackingCategory"], mapping)
         found = found.with_columns(reason=pl.coalesce("reason", "untracked"))
     ordered = found.sort("document_id", "place", "line_id", nulls_last=True).with_columns(
         position=pl.int_range(1, pl.len() + 1).over("document_id")
     )
-    return _with_amounts(ordered), _unreadable(table, "salesforce")
+    return _with_amounts(ordered), options, _unreadable(table, "salesforce")
 
 
 def _with_names(lines: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:

@@ -32,6 +32,7 @@ from reconcile.money import exact, spelled
 from reconcile.native import native_of
 from reconcile.operations import Part, Row, held_links, operation_row
 from reconcile.plan import Plan
+from reconcile.tracking import said
 
 ENTITY: Final = "document"
 INVOICE_URL: Final = "https://go.xero.com/AccountsReceivable/View.aspx?InvoiceID="
@@ -560,7 +561,7 @@ def with_documents(
         items_of(found.products(documents.lines), product, plan),
     )
     rows, told = rows_frame(made.operations, OPERATIONS), rows_frame(made.rejects, REJECTS)
-    operations = pl.concat([plan.operations, rows])
+    operations = pl.concat([plan.operations, documents.options, rows])
     operations = _with_customers(operations, found.open, party)
     return replace(
         plan,
@@ -990,7 +991,7 @@ def line_told(line: Mapping[str, Any]) -> dict[str, Any]:
         "account": line["account"],
         "tax": line["tax"],
         "item": line["item"],
-        **({"tracking": loads(line["tracking"])} if line["tracking"] else {}),
+        **({"tracking": said(loads(line["tracking"]))} if line["tracking"] else {}),
         "amount": spelled(line["amount"], places=2),
     }
 

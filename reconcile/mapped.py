@@ -461,6 +461,7 @@ class DocumentMapping:
     by_terms: bool = False  # due by the contact's terms, and only without them by due_days
     branding: str | None = None  # the name of a branding theme; null: Xero's default
     tracking: tuple[Track, ...] = ()
+    options: str = "known"  # of tracking: known (a name that Xero has not stops its invoice), on_demand: made
     locked: str = "stop"  # what is dated into a locked period: stop, or move to the first open day
     changes: str = "report"  # what becomes of an invoice whose source changed: report (told), move
     withdraw: str = "ask"  # the draft of a lost or deleted source: ask, void (deleted without asking)

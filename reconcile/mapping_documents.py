@@ -15,7 +15,7 @@ from reconcile.marked import Marked
 DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
-    "line_amounts", "lines", "currency", "link", "branding", "tracking", "locked", "changes", "withdraw",
+    "line_amounts", "lines", "currency", "link", "branding", "tracking", "options", "locked", "changes", "withdraw",
     "credits", "settled", "payments",
 )  # fmt: skip
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
@@ -31,6 +31,7 @@ LINE_AMOUNTS: Final = ("exclusive", "inclusive", "no_tax")
 LOCKED: Final = ("stop", "move")
 SETTLED: Final = ("off", "read", "shown")
 ITEMS: Final = ("known", "on_demand", "never")
+OPTIONS: Final = ("known", "on_demand")
 MOST_TRACKED: Final = 2  # categories, of a line and of an organisation
 CHANGES: Final = ("report", "move")
 WITHDRAW: Final = ("ask", "void")
@@ -81,6 +82,7 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         ),
         account=_code(lines.get("account"), f"{path}.lines.account"),
         tax=_code(lines.get("tax"), f"{path}.lines.tax"),
+        options=reading.choice(keys.get("options"), f"{path}.options", OPTIONS, "known"),
         items=reading.choice(lines.get("items"), f"{path}.lines.items", ITEMS, "known"),
         link=_link(keys, tree, path),
         locked=reading.choice(keys.get("locked"), f"{path}.locked", LOCKED, "stop"),
@@ -234,6 +236,12 @@ def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -
             at=reading.place(keys.get("tracking") or keys["lines"], f"{path}.tracking"),
             found=", ".join(track.category for track in document.tracking),
             expected=f"at most {MOST_TRACKED} tracking categories, each named once: a line carries no more",
+        )
+    if "options" in keys and not document.tracking:
+        raise WrongMapping(
+            at=reading.place(keys["options"], f"{path}.options"),
+            found="`options` without `tracking`",
+            expected="`tracking` beside it, or no `options`: what is not named is not made",
         )
     if "withdraw" in keys and not document.moves:
         raise WrongMapping(

@@ -12,7 +12,7 @@ import polars as pl
 
 SIDES: Final = ("salesforce", "xero")
 ENTITIES: Final = (
-    "party", "person", "product", "price", "document", "credit", "payment", "shown_invoice", "shown_payment",
+    "party", "person", "product", "price", "document", "credit", "payment", "option", "shown_invoice", "shown_payment",
 )  # fmt: skip
 MERGED: Final = (
     "party",

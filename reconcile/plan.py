@@ -205,7 +205,7 @@ def with_dependents(operations: pl.DataFrame, ids: Iterable[str]) -> set[str]:
 
 
 def without_unneeded(operations: pl.DataFrame, on_demand: frozenset[str]) -> pl.DataFrame:
-    """Leave out contacts and items that were to be made for a document which is not made, with their dependents."""
+    """Leave out what was to be made for a document which is not made, with its dependents."""
     documents = operations.filter(pl.col("entity") == "document")
     named = documents["native_after"].str.extract_all(r'"\$from":"[^"]+"').explode().drop_nulls()
     needed = {*documents["depends_on"].drop_nulls(), *named.str.slice(9).str.strip_chars('"')}

@@ -22,7 +22,7 @@ MAKES_LINK: Final = ("link", "create")
 PURPOSES: Final = ("identity", "look", "write", "read_back", "read_again")
 RECORDS_A_REQUEST: Final = {"salesforce": 200, "xero": 50}
 GUARDED_A_REQUEST: Final = 25
-ALONE: Final = "Payment"  # of Xero: one a request
+ALONE: Final = ("Payment", "TrackingOption")  # of Xero: one a request
 ASKED_AT_ONCE: Final = {"salesforce": 150, "xero": 40}  # ids or keys in one question
 ROWS_A_PAGE: Final = {"salesforce": 2000, "xero": 1000}
 BY_KEY: Final = 400  # new records that are read again one by one; more come as a list
@@ -153,7 +153,7 @@ def _requests(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """Add request: which records go in one call."""
     size = (
         pl.when("guarded").then(GUARDED_A_REQUEST)
-        .when(pl.col("object") == ALONE, pl.col("system") == "xero").then(1)
+        .when(pl.col("object").is_in(ALONE), pl.col("system") == "xero").then(1)
         .when(pl.col("object") == "Invoice", pl.col("system") == "xero").then(terms.documents_at_once)
         .when(pl.col("system") == "xero").then(RECORDS_A_REQUEST["xero"])
         .otherwise(RECORDS_A_REQUEST["salesforce"])

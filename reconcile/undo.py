@@ -37,6 +37,7 @@ PAYMENT_STAYS: Final = (
     "a payment is not taken back by us: money moved; take it back in Xero, if that is meant"
 )
 CREDIT_STAYS: Final = "a credit note is not taken back by us: delete its draft in Xero, if that is meant"
+OPTION_STAYS: Final = "a tracking option is not taken back by us: archive it in Xero, if that is meant"
 HOLDS_A_NEW_RECORD: Final = "it names the record that the run made, so that it isn't made anew"
 
 
@@ -69,6 +70,8 @@ def undo_operations(
             back = None  # a projection, likewise: what Xero knows is shown again as long as it is
         elif row["entity"] == "credit":
             back = CREDIT_STAYS
+        elif row["entity"] == "option":
+            back = OPTION_STAYS
         elif row["entity"] == "payment":
             back = PAYMENT_STAYS if row["system"] == "xero" else None
         elif row["entity"] == "document":

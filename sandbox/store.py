@@ -146,6 +146,11 @@ class Store:
             if logged:
                 self._changes.append(["create" if fresh else "update", kind, record_id])
 
+    def note(self, action: str, kind: str, record_id: str) -> None:
+        """Name in the log of the request what is kept inside another record."""
+        with self.transaction():
+            self._changes.append([action, kind, record_id])
+
     def delete(self, kind: str, record_id: str) -> None:
         """Remove for good (the vendors' soft deletes are a put with live=False)."""
         with self.transaction():

@@ -28,7 +28,7 @@ import polars as pl
 
 DONE = ("confirmed", "adopted")
 SLOTS = {"Phones": "PhoneType", "Addresses": "AddressType"}
-OWN_IDS = {name: f"{name}ID" for name in ("Payment", "CreditNote", "Invoice", "Item", "Contact")}
+OWN_IDS = {it: f"{it}ID" for it in ("Payment", "CreditNote", "Invoice", "Item", "Contact", "TrackingOption")}
 HORIZON = timedelta(seconds=240)  # a key of Xero's is never used longer than this after its first use
 STATES = ("IsDeleted", "Status", "ContactStatus")
 CLOSED = {True, "ARCHIVED", "GDPRREQUEST", "VOIDED", "DELETED"}
@@ -369,8 +369,7 @@ def verify_history(case: Case) -> None:
         where, times = f"request {some[0]['request_id'][:10]}", applied[key]
         most = sum(one["state"] != "not_sent" for one in some)
         case.need(times <= most, where, f"it was carried out {times} times, and should have been {most}")
-        sends = sum(one["sends"] for one in some)
-        case.need(arrived[key] <= sends, where, "it arrived more often than it was sent")
+        case.need(arrived[key] <= sum(one["sends"] for one in some), where, "it arrived more often than sent")
         proven = sum(any(it["state"] == "confirmed" for it in one["intents"]) for one in some)
         case.need(proven <= times, where, "it is confirmed, and was never carried out")
     for request, intent in case.sent() if case.history else ():
@@ -386,14 +385,15 @@ def verify_records(case: Case) -> None:
     """Of each record that was made there is one, under the key that it was given."""
     for request, intent in case.sent() if case.records else ():
         if intent["action"] == "create" and intent["state"] in DONE and intent["natural_key"]:
-            bodies, field_ = (case.records or {}).get(request["system"], []), intent["key_field"]
-            key = str(intent["natural_key"]).casefold()
-            where = f"{request['system']} {bare(intent['result_id'])}"
+            rows, field_ = (case.records or {}).get(request["system"], []), intent["key_field"]
+            key, made = str(intent["natural_key"]).casefold(), bare(intent["result_id"])
+            bodies = next((it["Options"] for it in rows if made in str(it.get("Options", "")).lower()), rows)
+            where = f"{request['system']} {made}"
             live = (one for one in bodies if not CLOSED & {one.get(name) for name in STATES})
             holders = sum(str(one.get(field_)).strip().casefold() == key for one in live)
             case.need(holders <= 1, where, f"{holders} records carry its key")
             ids = {bare(one[it]) for one in bodies for it in {"Id", *OWN_IDS.values()} & one.keys()}
-            case.need(bare(intent["result_id"]) in ids, where, "it was made, and is not there")
+            case.need(made in ids, where, "it was made, and is not there")
 
 
 if __name__ == "__main__":

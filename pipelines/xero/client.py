@@ -20,6 +20,7 @@ from pipelines.settings import Settings
 from pipelines.tokens import Tokens
 from pipelines.wire import Page, Reply, Row, Wire, decode, read_json, server_time, unexpected
 from pipelines.xero.auth import SIDE, XeroAuth
+from reconcile.bodies import dumps
 from reconcile.errors import LoginRefused, MissingRight, UnexpectedReply, Unreachable
 
 API: Final = "/api.xro/2.0"
@@ -40,6 +41,7 @@ class Resource:
     query: Mapping[str, str] = field(default_factory=dict)
     where: str | None = None
     paged: bool = True
+    inside: str = ""  # the list whose elements hold these, under `key`: no list of their own is given
 
 
 SETTINGS_SCOPE: Final = "accounting.settings"
@@ -69,6 +71,15 @@ RESOURCES: Final = {
     ),
     "TrackingCategory": Resource(
         "TrackingCategories", "TrackingCategories", "TrackingCategoryID", SETTINGS_SCOPE, paged=False
+    ),
+    # An option is told with the TrackingCategoryID that it stands under: by itself it does not know it.
+    "TrackingOption": Resource(
+        "TrackingCategories",
+        "Options",
+        "TrackingOptionID",
+        SETTINGS_SCOPE,
+        paged=False,
+        inside="TrackingCategories",
     ),
     "Currency": Resource("Currencies", "Currencies", "Code", SETTINGS_SCOPE, paged=False),
 }
@@ -122,14 +133,15 @@ class XeroClient:
         asked = " AND ".join(
             f"({one})" if kind.where and where else one for one in (kind.where, where) if one
         )
-        query |= {"where": asked} if asked else {}
+        query |= {"where": asked} if asked and not kind.inside else {}
         query |= {"IDs": ",".join(ids)} if ids else {}
         query |= {"order": order} if order else {}
         since = {"If-Modified-Since": _stamp(modified_since)} if modified_since else {}
         reply = self._get(f"{API}/{kind.path}", params=query, headers=since)
         if reply.status_code == 304:
             return Page([], 0, self._clock(reply, {}, kind), last=True)
-        rows, rest = self._elements(reply, kind.key)
+        rows, rest = self._elements(reply, kind.inside or kind.key)
+        rows = _inner(rows, kind) if kind.inside else rows
         block = rest.get("pagination")
         block = block if isinstance(block, dict) else None
         total, last = _paging(block, number, len(rows), size)
@@ -347,6 +359,15 @@ def _row(body: dict[str, Any], text: str, reply: httpx.Response, kind: Resource)
         raise unexpected(SIDE, kind.path, reply.content, f"a {kind.id_field} in each element")
     # A tax type is a code of its own spelling; all other ids are GUIDs.
     return Row(record_id if kind.id_field == "TaxType" else record_id.lower(), body, text)
+
+
+def _inner(rows: list[tuple[dict[str, Any], str]], kind: Resource) -> list[tuple[dict[str, Any], str]]:
+    """Give what the elements of a list hold, each with the id of its element. Categories hold options."""
+    own = RESOURCES["TrackingCategory"].id_field
+    found = [
+        {**inner, own: str(body.get(own)).lower()} for body, _ in rows for inner in body.get(kind.key) or ()
+    ]
+    return [(body, dumps(body)) for body in found]
 
 
 def _paging(block: Mapping[str, Any] | None, page: int, rows: int, page_size: int) -> tuple[int | None, bool]:

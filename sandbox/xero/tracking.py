@@ -15,7 +15,7 @@ from sandbox.xero import wire
 from sandbox.xero.books import Books, Written
 from sandbox.xero.wire import NO_ID, Refused
 
-KIND = "trackingcategory"
+KIND, OPTION_KIND = "trackingcategory", "trackingoption"
 DOCUMENTS = ("invoice", "creditnote", "overpayment", "prepayment")
 LONGEST = 100  # spec
 MOST_ACTIVE, MOST = 2, 4  # documented: two ACTIVE, four with the ARCHIVED ones
@@ -111,6 +111,7 @@ def write_option(books: Books, sent: Body, category: Body, existing: Body | None
     if errors:
         return Written(sent, None, existing["TrackingOptionID"] if existing else None, errors)
     _put_option(books, category, option)
+    books.store.note("update" if existing else "create", OPTION_KIND, option["TrackingOptionID"])
     if existing and existing["Name"] != option["Name"]:
         _rename(books.store, "TrackingOptionID", option["TrackingOptionID"], "Option", option["Name"])
     return Written(sent, option, option["TrackingOptionID"])

@@ -7,6 +7,7 @@ commit; a process that died there writes nothing any more.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -103,7 +104,7 @@ class MemoryIntents:
         protocol.must(len({*keys} - self.live_keys()) == len(keys), "P4", "two live writes of one record")
         kept.count += 1
         request_id = f"request-{kept.count}"
-        key = f"key-{kept.count}-{self._now().timestamp()}" if request.system in IDEMPOTENT else None
+        key = uuid.uuid4().hex if request.system in IDEMPOTENT else None
         sha256 = hashlib.sha256(request.body).hexdigest()
         states = {one.intent_id: "sending" for one in request.intents}
         row = Row(

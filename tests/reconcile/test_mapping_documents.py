@@ -163,6 +163,7 @@ def test_the_hash_knows_invoices_only_where_they_are_made() -> None:
         ("number", "{prefix: 'a\"b'}", "letters, digits"),
         ("number", "{kind: reserved, prefix: INV2}", "does not end in a digit"),
         ("number", "{kind: reserved, digits: 0}", "a number from 1 to 12"),
+        ("options", "on_demand", "`tracking` beside it"),
         ("due", "{days: -1}", "a number from 0 to 366"),
         ("amount", "total", "'subtotal'"),
         ("line_amounts", "inclusive", "'total'"),
