@@ -29,6 +29,7 @@ from pipelines.xero.client import parse_date
 from reconcile.agreed import UNIT, WITHDRAWN, invoice_texts
 from reconcile.bodies import loads
 from reconcile.errors import Incident, LogInAgain, RetryLater, UnexpectedReply
+from reconcile.mapped import OURS
 from reconcile.model import AUDIT, SIDES, conform
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def _updated(reading: Reading, writes: Sequence[Written], history: str) -> Itera
     updates = [one for one in writes if one.intent.action == "update"]
     written = {op.link_id for one in updates for op in one.intent.operations if op.link_id is not None}
     bases = reading.journal.bases_of(sorted(written))
-    yield from _overwritten(reading, [one for one in updates if _has_history(one, history)], bases)
+    yield from _overwritten(reading, _with_history(updates, history), bases)
     for place in sorted({(one.intent.system, one.intent.object) for one in updates}):
         some = [one for one in updates if (one.intent.system, one.intent.object) == place]
         try:
@@ -271,10 +272,25 @@ def _updated(reading: Reading, writes: Sequence[Written], history: str) -> Itera
             yield from (reading.unread(one, error) for one in some)
 
 
-def _has_history(write: Written, which: str) -> bool:
-    """Salesforce keeps no history that could be read; there the condition of the write guards (push.guard)."""
-    wanted = which == "all" or (which == "documents" and write.intent.entity == "document")
-    return wanted and write.intent.system == "xero" and write.look is not None and write.sent_at is not None
+def _with_history(writes: Sequence[Written], which: str) -> list[Written]:
+    """Give all writes of the records whose History is to be read: each write left an entry there.
+
+    Salesforce keeps no history that could be read; there the condition of the write guards (push.guard). Where only
+    our own id or number was written there is nothing of a person's to be lost: it is a call each, and first contact
+    writes an id into every record.
+    """
+    told = [
+        one
+        for one in writes
+        if one.intent.system == "xero" and one.look is not None and one.sent_at is not None
+    ]
+    read = {
+        (one.intent.object, one.record_id)
+        for one in told
+        if which == "all" or (which == "documents" and one.intent.entity == "document")
+        if any(op.unit not in OURS for op in one.intent.operations)
+    }
+    return [one for one in told if (one.intent.object, one.record_id) in read]
 
 
 def _last_of_each_unit(writes: Sequence[Written]) -> list[Written]:

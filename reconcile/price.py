@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from reconcile.agreed import UNIT, WITHDRAWN
-from reconcile.mapped import GROUPS
+from reconcile.mapped import GROUPS, OURS
 from reconcile.model import SIDES
 
 PRIMARY: Final = ":primary"
@@ -27,7 +27,6 @@ ASKED_AT_ONCE: Final = {"salesforce": 150, "xero": 40}  # ids or keys in one que
 ROWS_A_PAGE: Final = {"salesforce": 2000, "xero": 1000}
 BY_KEY: Final = 400  # new records that are read again one by one; more come as a list
 LOOK_LASTS_S: Final = 30
-OURS: Final = ("reference", "number")  # units that nobody else edits
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,10 @@ def minutes(priced: Mapping[str, Mapping[str, int]], terms: Terms) -> float:
 
 
 def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """Give one row a record's write: wave, system, object, entity, creates, guarded and what of it costs a look."""
+    """Give one row a record's write: wave, system, object, entity, creates, edited (by people too), guarded and what
+
+    of it costs a look.
+    """
     own = pl.col("record_id").str.strip_suffix(PRIMARY)
     creates = pl.col("action") == "create"
     edited = (
@@ -98,12 +100,13 @@ def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     marked = rows.with_columns(
         record=pl.when(creates).then("operation_id").otherwise(own),
         creates=creates,
+        edited=edited,
         guarded=edited & pl.lit(terms.guarded) & (pl.col("system") == "salesforce"),
         grouped=(pl.col("object") == "Item") & ~creates & body.str.contains_any(sorted(GROUPS)),
         sourced=sourced & (pl.col("system") == "xero"),
     )
     records = marked.group_by("wave", "system", "object", "record", maintain_order=True).agg(
-        pl.col("creates", "guarded", "grouped", "sourced").any(), pl.col("entity").first()
+        pl.col("creates", "edited", "guarded", "grouped", "sourced").any(), pl.col("entity").first()
     )
     # What this very push wrote just before is looked at again before a guarded write.
     first = pl.col("wave").min().over("system", "object", "record")
@@ -222,5 +225,5 @@ def _read_again(records: pl.DataFrame, side: str, terms: Terms) -> int:
         found += -(-count // ROWS_A_PAGE[side])
     if side == "xero" and terms.history != "none":
         of_documents = pl.lit(terms.history == "all") | (pl.col("entity") == "document")
-        found += updated.filter(of_documents).height
+        found += updated.filter(of_documents, "edited").height
     return found

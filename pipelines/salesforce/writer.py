@@ -23,6 +23,7 @@ from pipelines.intents import Intent, Request, Verdict, without_values
 from pipelines.settings import Push
 from reconcile.bodies import dumps
 from reconcile.ids import long_id
+from reconcile.mapped import OURS
 
 SIDE: Final = "salesforce"
 PATH: Final = "composite/sobjects"
@@ -30,7 +31,6 @@ GUARDED: Final = "composite"  # each record on a condition of its own
 AT_ONCE: Final = 200
 GUARDED_AT_ONCE: Final = 25
 REFERENCE: Final = "@{"
-OURS: Final = frozenset({"reference", "number"})  # units that hold our ids, and what shows an invoice
 BUSY: Final = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 GONE: Final = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY", "NOT_FOUND"})
 THERE_ALREADY: Final = frozenset({"DUPLICATE_VALUE", "DUPLICATE_EXTERNAL_ID"})

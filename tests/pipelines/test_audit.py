@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from document_scene import DocumentScene, between_look_and_write, findings, invoice_of, opened, opportunity_id
 from peers import contact
-from push_scene import account_id, contact_id, create, link_id, links_of, move_of, update
+from push_scene import account_id, contact_id, create, link, link_id, links_of, move_of, update
 
 from pipelines.audit import LAST_AUDIT, LONG_AGO, Entry, _in_window, _seen_to, last_audit, run_before
 from pipelines.journal import Journal
@@ -74,6 +74,13 @@ def test_the_setting_says_whose_history_is_read(scene: DocumentScene, history: s
     before = last_call(scene)
     assert findings(scene.audit(history=history)) == []
     assert history_calls(scene, before) == calls
+
+
+def test_no_history_is_read_of_a_record_into_which_only_our_id_was_written(scene: DocumentScene) -> None:
+    scene.push([link("xero", 1)])
+    before = last_call(scene)
+    assert findings(scene.audit()) == []
+    assert history_calls(scene, before) == 0
 
 
 @pytest.mark.parametrize(
@@ -150,9 +157,13 @@ def test_edits_before_the_look_and_after_the_write_are_no_incident(scene: Docume
 
 def test_two_writes_of_one_record_don_t_accuse_each_other(scene: DocumentScene) -> None:
     """A link and what fills blanks leave one after the other, after one look."""
-    from push_scene import link
-
-    scene.push([link("xero", 2), update("xero", 2, "tax_number", None, "GB2", phase="fill")])
+    linked = link("xero", 2)
+    scene.push(
+        [
+            linked,
+            update("xero", 2, "tax_number", None, "GB2", phase="fill", depends_on=linked["operation_id"]),
+        ]
+    )
     scene.push([update("xero", 2, "fax", None, PHONE)], plan_hash="b" * 64)
     assert findings(scene.audit()) == []
 

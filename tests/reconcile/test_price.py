@@ -115,6 +115,16 @@ def test_the_history_of_what_was_updated_is_a_call_each(history: str, read: int)
     assert of(*rows, terms=Terms(history=history))["xero"]["read_again"] == read
 
 
+def test_no_history_is_read_where_only_our_own_id_is_written() -> None:
+    rows = [operation(n, unit="reference", action="link", phase="link") for n in range(120)]
+    assert of(*rows, terms=Terms(history="all"))["xero"] == {
+        "identity": 1,
+        "look": 1,
+        "write": 3,
+        "read_again": 1,
+    }
+
+
 def test_what_the_run_before_made_is_read_again_too() -> None:
     terms = Terms(history="none", before={("xero", "Contact"): 79, ("salesforce", "Account"): 1})
     found = of(creating(1), terms=terms)
