@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: damage stop bench-push demo test lint bench kill slow dialects prefect-look clean lock chaos chaos-deep real-limits model model-deep mutants
+.PHONY: damage stop bench-initial bench-push demo test lint bench kill slow dialects prefect-look clean lock chaos chaos-deep real-limits model model-deep mutants
 .DEFAULT_GOAL := demo
 
 # Two steps: uv in a small environment of its own, then the locked packages, each checked by its hash.
@@ -85,6 +85,10 @@ stop: .venv/.ready
 	@$(BIN)/python tests/stop_push.py
 
 # A push without the network, and the journal alone, against raw sqlite3.
+# Calls of an initial sync of 10,000 customers, 20,000 invoices and 2,000 items, against the fewest.
+bench-initial: .venv/.ready
+	@$(BIN)/python -m benchmarks.initial
+
 bench-push: .venv/.ready
 	@$(BIN)/python -m benchmarks.push
 

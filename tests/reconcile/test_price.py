@@ -56,8 +56,8 @@ def test_fifty_records_of_xero_go_in_one_call_beside_the_look(count: int, writes
         (25, True, {"write": 1, "read_back": 1}),
         (26, True, {"write": 2, "read_back": 2}),
         (26, False, {"write": 1, "read_back": 1}),
-        (151, False, {"write": 1, "read_back": 2}),
-        (201, False, {"write": 2, "read_back": 3}),
+        (200, False, {"write": 1, "read_back": 1}),
+        (201, False, {"write": 2, "read_back": 2}),
     ],
 )
 def test_salesforce_is_written_by_200_or_guarded_by_25_and_read_back(
