@@ -777,6 +777,7 @@ def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
         history=ctx.settings.audit.history,
         xero_calls_a_minute=ctx.settings.limits.xero_calls_a_minute,
         before=made_since(ctx.journal, since) if since else {},
+        reductions=ctx.mapping.invoice is not None and ctx.mapping.invoice.source.original is not None,
     )
 
 

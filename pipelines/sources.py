@@ -17,6 +17,7 @@ from pipelines.intents import Intent, Operation
 from pipelines.looks import Looks, modified_at, writes_invoice
 from reconcile.agreed import WITHDRAWN
 from reconcile.bodies import loads
+from reconcile.ids import long_id
 from reconcile.mapping import Mapping as RecordMapping
 
 SIDE: Final = "salesforce"
@@ -44,6 +45,7 @@ class Sources:
         """Take SEEN of a plan; null where it has none, as when an earlier run's intents are settled."""
         self._seen_at, invoice = seen_at, mapping.invoice
         self._lines, self._parent = (invoice.lines, invoice.source.parent) if invoice else ("", "")
+        self._original = invoice.source.original if invoice else None
         self._objects = {DOCUMENT: invoice.salesforce} if invoice else {}
         self._objects |= {CREDIT: invoice.salesforce} if invoice else {}
         self._objects |= {PAYMENT: mapping.payments.salesforce} if mapping.payments else {}
@@ -74,7 +76,10 @@ class Sources:
                 looks.fetch_ids(SIDE, object_name, mine)
             if mine and entity in MADE_OF_LINES:
                 looks.refresh(SIDE, self._lines)
-                moved = self._of_moved_lines(looks)
+                moved = self._of_moved(looks, self._lines, self._parent)
+            if mine and entity in MADE_OF_LINES and self._original is not None:
+                looks.refresh(SIDE, object_name)  # what takes from a source is no line of it
+                moved |= self._of_moved(looks, object_name, self._original)
         # Of what was lost or deleted an invoice is withdrawn, also if it was deleted only since.
         gone = {one.intent_id for one in intents if one.operations[0].unit == WITHDRAWN}
         return {
@@ -94,12 +99,13 @@ class Sources:
         same = all(then[name] == now[name] for name in names)  # numbers of both are exact
         return None if same and source not in moved else CHANGED
 
-    def _of_moved_lines(self, looks: Looks) -> set[str]:
-        """Give the sources of which a line was made, changed or taken out since the snapshot."""
+    def _of_moved(self, looks: Looks, object_name: str, parent: str) -> set[str]:
+        """Give the sources of which something was made, changed or taken out since the snapshot. parent: names it."""
         return {
-            str(body.get(self._parent))
-            for body in looks.records(SIDE, self._lines)
-            if (at := modified_at(body, SIDE)) is not None
+            str(long_id(str(body[parent])))
+            for body in looks.records(SIDE, object_name)
+            if body.get(parent)
+            and (at := modified_at(body, SIDE)) is not None
             and self._seen_at is not None
             and at > self._seen_at
         }

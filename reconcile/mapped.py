@@ -75,13 +75,14 @@ class SourceObject:
     place: str  # the field that orders its lines
     reduces: str | None  # a flag: it takes back what another one sold
     takes_from: str | None  # of such a one's line: the line that it takes from
+    original: str | None  # of such a one: the header that it takes from
     named_by_product: bool  # whether code and name of a line's product have to be looked up
 
     @property
     def fields(self) -> frozenset[str]:
         """What is read of a header, besides the fields that the mapping names."""
-        named = {self.is_won, self.stage, "AccountId", self.amount, "Name", *filter(None, [self.reduces])}
-        return frozenset(named | {*IN_SALESFORCE})
+        named = {self.is_won, self.stage, "AccountId", self.amount, "Name"}
+        return frozenset(named | {*filter(None, [self.reduces, self.original])} | {*IN_SALESFORCE})
 
     @property
     def line_fields(self) -> frozenset[str]:
@@ -108,6 +109,7 @@ SOURCE_OBJECTS: Final = {
         place="SortOrder",
         reduces=None,
         takes_from=None,
+        original=None,
         named_by_product=False,
     ),
     "Order": SourceObject(
@@ -122,6 +124,7 @@ SOURCE_OBJECTS: Final = {
         place="OrderItemNumber",
         reduces="IsReductionOrder",
         takes_from="OriginalOrderItemId",
+        original="OriginalOrderId",
         named_by_product=True,
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -106,6 +107,12 @@ def test_documents_are_held_against_their_sources_and_lines() -> None:
         "identity": 1,
         "look": 3,
     }  # two requests' sources, and all lines that changed
+
+
+def test_what_may_take_from_an_order_is_a_question_more() -> None:
+    rows = [creating(n, object="Invoice", entity="document", source_id=f"o{n}") for n in range(60)]
+    found = of(*rows, terms=replace(NO_HISTORY, reductions=True))
+    assert found["salesforce"] == {"identity": 1, "look": 4}
 
 
 @pytest.mark.parametrize(("history", "read"), [("all", 4), ("documents", 2), ("none", 1)])
