@@ -84,11 +84,11 @@ damage: .venv/.ready
 stop: .venv/.ready
 	@$(BIN)/python tests/stop_push.py
 
-# A push without the network, and the journal alone, against raw sqlite3.
-# Calls of an initial sync of 10,000 customers, 20,000 invoices and 2,000 items, against the fewest.
+# What an initial sync asks: of 10,000 customers, 20,000 invoices and 2,000 items, against the fewest.
 bench-initial: .venv/.ready
 	@$(BIN)/python -m benchmarks.initial
 
+# A push without the network, and the journal alone, against raw sqlite3.
 bench-push: .venv/.ready
 	@$(BIN)/python -m benchmarks.push
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -35,6 +36,7 @@ STAMP = "2026-11-10T09:00:00.000+0000"
 MAPPING = "extends: [default, products]\ndocuments: {invoice: {cut_over: 2026-11-01}}\n"
 PAGE = {"salesforce": 2000, "xero": 1000}
 BATCH = {"salesforce": 200, "xero": 50}
+BAR = 1.03
 
 
 # --- The books ------------------------------------------------------------------------------------------
@@ -198,15 +200,17 @@ def fewest(customers: int, plans: int) -> dict[str, int]:
     return {"salesforce": salesforce, "xero": xero}
 
 
-def show(what: str, found: Mapping[str, Counter[str]], least: Mapping[str, int], *, whole: bool) -> None:
+def show(what: str, found: Mapping[str, Counter[str]], least: Mapping[str, int], *, whole: bool) -> bool:
+    """Print both systems' calls; gives whether they are within the bar."""
     for side in SIDES:
         calls = sum(found[side].values())
         print(f"{what}, {side}: {calls} calls, the fewest are {least[side]}: {calls / least[side]:.3f}")
         for name, count in found[side].most_common() if whole else ():
             print(f"  {count:>7} {name}")
+    return all(sum(found[side].values()) <= BAR * least[side] for side in SIDES)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.initial", description=__doc__)
     parser.add_argument("--contacts", type=int, default=10_000)
     parser.add_argument("-v", dest="whole", action="store_true", help="list what was asked")
@@ -224,12 +228,14 @@ def main() -> None:
                 _, marks = asked(line, {})
                 plans = synced(ctx)
                 found, marks = asked(line, marks)
-                show("initial sync", found, fewest(given.contacts, plans), whole=given.whole)
+                within = show("initial sync", found, fewest(given.contacts, plans), whole=given.whole)
                 time.sleep(6)
                 runs.pull(ctx)
                 found, marks = asked(line, marks)
-                show("nothing changed", found, {"salesforce": 7, "xero": 3}, whole=given.whole)
+                within &= show("nothing changed", found, {"salesforce": 7, "xero": 3}, whole=given.whole)
+    print("within the bars" if within else "MISSED: more calls than the bars allow")
+    return int(not within)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -23,7 +23,7 @@ from pipelines.journal_knowledge import held_since
 from pipelines.journal_store import dumps, stamp
 from pipelines.journal_written import Written, keyed, written_since
 from pipelines.learning import unlike
-from pipelines.looks import Body, Looks, is_closed, modified_at, writes_invoice
+from pipelines.looks import Body, Looks, is_closed, modified_at, object_of, writes_invoice
 from pipelines.protocol import utc_now
 from pipelines.xero.client import parse_date
 from reconcile.agreed import UNIT, WITHDRAWN, invoice_texts
@@ -143,8 +143,8 @@ def _as_mapped(write: Written, mapping: RecordMapping) -> Written:
     intent = write.intent
     if intent.object:
         return write
-    entity, invoice = mapping.entities.get(intent.entity), mapping.invoice
-    name = entity.side(intent.system).object if entity else (invoice.xero if invoice else "")
+    known = intent.entity in mapping.entities or mapping.invoice is not None
+    name = object_of(mapping, intent.entity, intent.system) if known else ""
     return keyed(write, name, key_fields(mapping).get((intent.entity, intent.system)))
 
 

@@ -264,7 +264,8 @@ class Intents:
         rows = []
         for one in ended:
             done = one.operation
-            written = dumps({"before": done.native_before, "after": done.native_after}).encode()
+            kept = {"before": done.native_before, "after": done.native_after, "source_id": done.source_id}
+            written = dumps(kept).encode()
             rows.append(
                 {
                     "plan_hash": plan_hash,

@@ -113,7 +113,8 @@ def _adopted(journal: Journal, row: Any) -> Written:
     place = (row["plan_hash"], row["operation_id"])
     written = json.loads(journal.unseal("outcomes", place, row["written"]))
     body = loads(written["after"] or "{}")
-    operation = Operation.from_row({**row, "object": "", "native_after": written["after"]})
+    seen = {"object": "", "native_after": written["after"], "source_id": written.get("source_id")}
+    operation = Operation.from_row({**row, **seen})
     intent = Intent(
         intent_id=row["operation_id"],
         system=row["system"],

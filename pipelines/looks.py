@@ -20,6 +20,7 @@ from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
 from pipelines.xero.client import RESOURCES, parse_date, quoted
 from pipelines.xero.source import complete, ordered_pages
+from reconcile import names
 from reconcile.agreed import UNIT, WITHDRAWN, Write, states
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
 from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # So that an address stays below 16 KB; of Salesforce as many as one write carries, so that it is read back at once.
 ASKED_AT_ONCE: Final = {"salesforce": 200, "xero": 40}
+OPTION_OBJECT: Final = "TrackingOption"
 VOIDED: Final = frozenset({"VOIDED", "DELETED"})
 PIECE: Final = {"side": pl.String, "unit": pl.String, "native": pl.String}
 OWN: Final = {entity: name for name, entity in SHOWN_ENTITIES.items()}
@@ -88,7 +90,7 @@ class Looks:
         self._written: dict[str, set[str]] = {}  # object of Salesforce -> fields that are written
         self._keyed: dict[tuple[str, str], set[str]] = {}  # fields by which records are found
         for (entity, side), name in key_fields(mapping).items():
-            place = (side, OWN.get(entity) or self._object(entity, side))
+            place = (side, OWN.get(entity) or object_of(mapping, entity, side))
             self._keyed.setdefault(place, set()).update([name] if name else [])
 
     def ask_for(self, operations: Iterable[Operation]) -> None:
@@ -190,6 +192,8 @@ class Looks:
 
     def _by_key(self, side: str, object_name: str, intents: Sequence[Intent]) -> Read:
         field = intents[0].key_field
+        if side == "xero" and RESOURCES[object_name].inside:
+            return self._xero_list(object_name)  # it knows no filter by what stands inside
         if side == "xero":
             asked = " OR ".join(f"{field}=={quoted(str(intent.natural_key))}" for intent in intents)
             return self._xero_where(object_name, asked)
@@ -219,21 +223,7 @@ class Looks:
         for name in self._keyed.get(place, ()):
             value = body.get(name)
             if value and not body.get("IsDeleted"):
-                self._keys.setdefault(place, {}).setdefault(_folded(value), set()).add(record_id)
-
-    def _object(self, entity: str, side: str) -> str:
-        mapped = self._mapping.entities.get(entity)
-        if mapped is not None:
-            return mapped.side(side).object
-        invoice, payments = self._mapping.invoice, self._mapping.payments
-        if entity == "payment" and payments is not None:
-            return "Payment" if side == "xero" else payments.salesforce
-        assert invoice is not None, f"no entity {entity!r} in the mapping"
-        if entity == "credit" and side == "xero":
-            return "CreditNote"
-        if entity == OPTION and side == "xero":
-            return "TrackingOption"
-        return invoice.xero if side == "xero" else invoice.salesforce
+                self._keys.setdefault(place, {}).setdefault(_folded(value, object_name), set()).add(record_id)
 
     # -- answers
 
@@ -325,14 +315,15 @@ class Looks:
         if not intent.natural_key:
             return set()
         place = (intent.system, intent.object)
-        found = self._keys.get(place, {}).get(_folded(intent.natural_key), set())
+        key = _folded(intent.natural_key, intent.object)
+        found = self._keys.get(place, {}).get(key, set())
         # A record seen again may carry the key no more.
         return {
             record_id
             for record_id in found
             if (body := self._records[place].get(record_id))
             and not body.get("IsDeleted")
-            and _folded(body.get(intent.key_field or "")) == _folded(intent.natural_key)
+            and _folded(body.get(intent.key_field or ""), intent.object) == key
             and (intent.parent_id is None or body.get("TrackingCategoryID") == intent.parent_id)
         }
 
@@ -398,6 +389,22 @@ class Looks:
             for place, (kind, value) in zip(places, values, strict=True):
                 found[place] = value if kind is not None else _plain(asked[place][3])
         return found
+
+
+def object_of(mapping: RecordMapping, entity: str, side: str) -> str:
+    """Give the object that an entity's records are on a side."""
+    mapped = mapping.entities.get(entity)
+    if mapped is not None:
+        return mapped.side(side).object
+    invoice, payments = mapping.invoice, mapping.payments
+    if entity == "payment" and payments is not None:
+        return "Payment" if side == "xero" else payments.salesforce
+    assert invoice is not None, f"no entity {entity!r} in the mapping"
+    if entity == "credit" and side == "xero":
+        return "CreditNote"
+    if entity == OPTION and side == "xero":
+        return OPTION_OBJECT
+    return invoice.xero if side == "xero" else invoice.salesforce
 
 
 def writes_invoice(operation: Operation) -> bool:
@@ -483,7 +490,9 @@ def _without_blanks(value: Any) -> Any:
     return [_without_blanks(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _folded(value: Any) -> str:
+def _folded(value: Any, object_name: str) -> str:
+    if object_name == OPTION_OBJECT:  # a name that people type: alike as the plan holds it to be
+        return names.fold((names.fold(str(value or "")) or "").lower()) or ""
     return str(value or "").strip().casefold()
 
 

@@ -771,13 +771,14 @@ def _seal(
 
 def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
     """Give what a plan's price depends on besides it. since: when the last push began; null: there was none."""
+    invoice = ctx.mapping.invoice
     return Terms(
         guarded=ctx.settings.push.guard == "record",
         documents_at_once=ctx.settings.push.documents_at_once,
         history=ctx.settings.audit.history,
         xero_calls_a_minute=ctx.settings.limits.xero_calls_a_minute,
         before=made_since(ctx.journal, since) if since else {},
-        reductions=ctx.mapping.invoice is not None and ctx.mapping.invoice.source.original is not None,
+        reductions=invoice.salesforce if invoice is not None and invoice.source.original else None,
     )
 
 

@@ -422,6 +422,7 @@ def _lines(
         document_id="record_id",
         places=minor_units(pl.col("currency")),
         header_name="name",
+        is_due=pl.col("won") & ~pl.col("gone") & pl.col("in_scope") & pl.col("due_by_date").fill_null(False),
         **{f"tracked {category}": pl.col(field) for category, field in of_headers.items()},
     )
     found = read.join(of_header, on="document_id", how="inner", validate="m:1").with_columns(

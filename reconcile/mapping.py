@@ -23,6 +23,7 @@ from reconcile.mapped import (
     GROUPS,
     OF_ITEMS,
     OTHER,
+    OURS,
     PROJECTED,
     WHOLE_OF,
     DocumentMapping,
@@ -399,7 +400,7 @@ def _check_unit(unit: Unit, keys: MappingOf[str, Marked]) -> None:
 
 def _check_names(entity: EntityMapping) -> None:
     units = {unit.name: unit.at for unit in entity.units}
-    reserved = {"reference", "record", *ATTRIBUTES["xero"]}
+    reserved = {*OURS, "record", *ATTRIBUTES["xero"]}
     for named in (*entity.units, *entity.projections):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", named.name) or "__" in named.name:
             raise WrongMapping(

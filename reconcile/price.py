@@ -33,15 +33,15 @@ LOOK_LASTS_S: Final = 30
 class Terms:
     """What the price depends on besides the operations.
 
-    before: (system, object) -> new records of the run before, which are read again once more. reductions: whether
-    something besides lines may take from what a document is made from.
+    before: (system, object) -> new records of the run before, which are read again once more. reductions: the object
+    of which a record may take from what a document is made from; null: there is none.
     """
 
     guarded: bool = True  # push.guard: record
     documents_at_once: int = 50
     history: str = "all"  # audit.history
     xero_calls_a_minute: int = 60
-    reductions: bool = False
+    reductions: str | None = None
     before: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -198,7 +198,9 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
     sourced = requests.filter("sourced")
     found["salesforce"] += _parts(sourced, "salesforce")
     if not sourced.filter(pl.col("entity") != "payment").is_empty():
-        found["salesforce"] += (1 + terms.reductions) * (1 + _renewed(sourced["request"].n_unique(), terms))
+        looked = set(requests.filter(pl.col("system") == "salesforce")["object"])
+        more = terms.reductions is not None and terms.reductions not in looked  # else it is looked at already
+        found["salesforce"] += (1 + more) * (1 + _renewed(sourced["request"].n_unique(), terms))
     return found
 
 

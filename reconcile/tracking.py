@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, Final
 
 import polars as pl
 
 from reconcile import names
-from reconcile.bodies import dumps, loads
+from reconcile.bodies import dumps
 from reconcile.decode import decode_all
 from reconcile.mapped import DocumentMapping, Track
 from reconcile.operations import Row, operation_row
@@ -32,8 +33,9 @@ def tracked(
 ) -> tuple[pl.DataFrame, list[Row]]:
     """Add tracking to lines: JSON as Xero takes it, null: none; and untracked: why it can't be, null: it can.
 
-    Takes lines with a text for each category of the mapping in "tracked CATEGORY", and RAW of Xero's
-    TrackingCategory. A name is found without regard to case, and sent as Xero spells it.
+    Takes lines with a text for each category of the mapping in "tracked CATEGORY" and is_due (they are to be
+    invoiced: for others nothing is made), and RAW of Xero's TrackingCategory. A name is found without regard to
+    case, and sent as Xero spells it.
     Gives too the operations that make the options which are missing, where the mapping has them made on demand; a
     line then names the operation: {"$from": operation, "field": "Name", "said": name}.
     Source: accounting spec 16.1.0: a line names two categories at most, each by Name and Option; read 2026-11-28.
@@ -44,13 +46,15 @@ def tracked(
         mine = options.filter(pl.col("low") == track.category.lower())
         there = mine.height > 0
         wanted = names.folded(pl.col(f"tracked {track.category}"))
+        low = names.lower(wanted)
         spelled = dict(mine.drop_nulls("option").select("option_low", "option").iter_rows())
-        option = wanted.str.to_lowercase().replace_strict(spelled, default=None, return_dtype=pl.String)
+        option = low.replace_strict(spelled, default=None, return_dtype=pl.String)
         category = mine["category"][0] if there else track.category
-        made = _to_make(found.select(wanted), mine, track, mapping) if there else []
-        making += made
-        by_name = {loads(one["native_after"])["Name"].lower(): one["operation_id"] for one in made}
-        coming = wanted.str.to_lowercase().replace_strict(by_name, default=None, return_dtype=pl.String)
+        due = found.filter("is_due").select(wanted=wanted, low=low)
+        made = _to_make(due, mine, track, mapping) if there else {}
+        making += made.values()
+        by_name = {name: one["operation_id"] for name, one in made.items()}
+        coming = low.replace_strict(by_name, default=None, return_dtype=pl.String)
         new = pl.struct(coming.alias("$from"), field=pl.lit("Name"), said=wanted)
         lacks = pl.format(
             "the {} {}, which is no active option of the tracking category {} in Xero: add it there, or correct it",
@@ -86,33 +90,45 @@ def said(tracking: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _to_make(wanted: pl.DataFrame, mine: pl.DataFrame, track: Track, mapping: DocumentMapping) -> list[Row]:
-    """Give the operations that make what is wanted of a category and is no active option of it."""
+def _to_make(
+    wanted: pl.DataFrame, mine: pl.DataFrame, track: Track, mapping: DocumentMapping
+) -> dict[str, Row]:
+    """Give, by name in small letters, what makes the wanted options that a category has not."""
     if mapping.options != "on_demand":
-        return []
-    names_of = wanted.to_series().drop_nulls().unique().sort()
-    low = names_of.str.to_lowercase()
-    missing = names_of.filter(~low.is_in(mine["option_low"].drop_nulls().implode()) & low.is_first_distinct())
-    fitting = missing.filter(missing.str.len_chars() <= LONGEST)
-    category_id, room = str(mine["category_id"][0]).lower(), MOST - mine["option"].drop_nulls().len()
-    return [
-        _making(category_id, mine["category"][0], name, track, mapping) for name in fitting.head(max(room, 0))
-    ]
+        return {}
+    there = mine["option_low"].drop_nulls().implode()
+    missing = (
+        wanted.drop_nulls()
+        .sort("wanted")
+        .unique("low", keep="first", maintain_order=True)
+        .filter(~pl.col("low").is_in(there), pl.col("wanted").str.len_chars() <= LONGEST)
+    )
+    room = MOST - mine["option"].drop_nulls().len()
+    category_id, category = str(mine["category_id"][0]).lower(), mine["category"][0]
+    return {
+        low: _making(f"{category_id}/{_mark(low)}", category, name, track, mapping)
+        for name, low in missing.head(max(room, 0)).select("wanted", "low").iter_rows()
+    }
 
 
-def _making(category_id: str, category: str, name: str, track: Track, mapping: DocumentMapping) -> Row:
+def _mark(name: str) -> str:
+    """Stand for a name where ids stand: a text of a customer's is kept sealed."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+def _making(place: str, category: str, name: str, track: Track, mapping: DocumentMapping) -> Row:
     return operation_row(
         ENTITY,
         OBJECT,
         system="xero",
         record_id=None,
-        source_id=f"{category_id}/{name.lower()}",  # it stands under its category
+        source_id=place,
         action="create",
         phase="create",
         unit="record",
-        after=name,
+        after=dumps({"option": name, "category": category}),
         native_after=dumps({"Name": name}),
-        reason=f"{track.field} says {name}, and {category} has no active option of that name",
+        reason=f"{track.field} says it, and {category} has no active option of that name",
         rule=f"{mapping.at}: options",
         match_rule="create",
         score=1.0,
@@ -137,7 +153,7 @@ def _options(raw: pl.DataFrame) -> pl.DataFrame:
         category="Name",
         option=pl.when(_active("state")).then("option"),
         low=pl.col("Name").str.to_lowercase(),
-    ).with_columns(option_low=pl.col("option").str.to_lowercase())
+    ).with_columns(option_low=names.lower(pl.col("option")))
 
 
 def _active(name: str) -> pl.Expr:

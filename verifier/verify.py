@@ -278,7 +278,7 @@ def filled(value: Json, ids: Mapping[str, str]) -> Json:
     if isinstance(value, dict) and "$from" in value:
         made = ids.get(value["$from"])
         if made is None or "field" in value:
-            return {"$any": made is not None}
+            return {"$any": made is not None, "said": value.get("said")}
         return f"{value.get('prefix', '')}{made}{value.get('suffix', '')}"
     if isinstance(value, dict):
         return {name: filled(inner, ids) for name, inner in value.items()}
@@ -286,8 +286,8 @@ def filled(value: Json, ids: Mapping[str, str]) -> Json:
 
 
 def alike(wanted: Json, sent: Json) -> bool:
-    if isinstance(wanted, dict) and "$any" in wanted:
-        return wanted["$any"] and not isinstance(sent, (dict, list))
+    if isinstance(wanted, dict) and "$any" in wanted and not isinstance(sent, (dict, list)):
+        return wanted["$any"] and (wanted["said"] or str(sent)).casefold() == str(sent).casefold()
     if isinstance(wanted, dict) and isinstance(sent, dict):
         return wanted.keys() == sent.keys() and all(alike(wanted[name], sent[name]) for name in wanted)
     if isinstance(wanted, list) and isinstance(sent, list):

@@ -532,7 +532,8 @@ def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
     """What is invoiced of a sale, less what was credited of it, is what it comes to, or a report tells.
 
     It comes to nothing unless it is won since the cut-over. What a person decided to let stand is let stand, and
-    what somebody credits by hand makes up for nothing: only notes of ours carry the sale in their number.
+    what somebody credits by hand makes up for nothing, but for the whole: only notes of ours carry the sale in their
+    number.
     """
     if not evidence.moves:
         return []
@@ -557,6 +558,8 @@ def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
         of = row if _kind(row) == "invoice" else by_number.get(str(row.get("Reference")).upper())
         if of is None or not _live(of):
             continue
+        if (due := Decimal(str(of.get("Total") or 0))) and Decimal(str(of.get("AmountCredited") or 0)) == due:
+            continue  # credited whole, by whomever: it claims nothing any more
         sale = _sale_of(of) or by_invoice.get(str(of["InvoiceID"]).casefold(), "")
         claimed[sale] += Decimal(str(row["SubTotal"])) * (1 if of is row else -1)
         ids[sale].append(str(row.get("CreditNoteID") or row["InvoiceID"]))

@@ -13,6 +13,8 @@ import pytest
 from test_invoice_papers import change, in_xero, invoice_of, put
 from whole_pair import Body, Pair
 
+from pipelines import runs
+
 VERIFIER = Path(__file__).parents[2] / "verifier" / "verify.py"
 SCOPES = "accounting.contacts accounting.settings accounting.invoices"
 MAPPING = """extends: [demo]
@@ -72,7 +74,12 @@ def test_an_option_is_made_before_its_invoice_and_once(tracking: Pair) -> None:
     deal = closed(pair, "West", team="west")
     planned = pair.plan()
     made = planned.operations.filter(pl.col("entity") == "option")
-    assert sorted(made["after"]) == ["West", "west"]
+    assert sorted(json.loads(one)["option"] for one in made["after"]) == ["West", "west"]
+    assert not any(
+        "west" in str(one).casefold() for one in made["source_id"]
+    )  # what a person wrote stays sealed
+    said = " ".join(pair.command("show").out.split())
+    assert "option West" in said and "category Region" in said
     [invoice] = planned.operations.filter(pl.col("entity") == "document", pl.col("action") == "create")[
         "after"
     ]
@@ -117,6 +124,7 @@ def test_a_lost_answer_makes_no_second_option(tracking: Pair, kind: str) -> None
     planned = pair.plan()
     pair.control("xero", "POST", "faults", {"kind": kind, "method": "PUT", "path": "Options"})
     assert set(pair.apply(planned)["outcome"]) <= {"confirmed", "adopted"}
+    assert [row["fault"] for row in pair.requests("xero") if row["fault"]] == [kind]
     assert options(pair, "Region") == ["North", "West"]
     assert tracked(pair, deal)[0] == [("Region", "West")]
     assert pair.plan().operations.is_empty()
@@ -129,7 +137,10 @@ def test_an_option_that_somebody_makes_meanwhile_is_taken(tracking: Pair) -> Non
     with in_xero(pair) as http:
         put(http, f"TrackingCategories/{category_id(http, 'Region')}/Options", {"Name": "WEST"})
     marks = pair.marks()
-    assert "rejected" not in set(pair.apply(planned)["outcome"])
+    with pair.opened() as ctx:
+        applied = runs.apply(ctx, runs.load_plan(ctx, planned.hash), approved=True)
+    assert set(applied.outcomes["outcome"]) == {"adopted", "confirmed"}
+    assert applied.audited.findings.is_empty(), applied.audited.findings.to_dicts()
     assert not [row for row in pair.writes(marks) if row["path"].endswith("/Options")]
     assert options(pair, "Region") == ["North", "WEST"]
     assert tracked(pair, deal)[0] == [("Region", "WEST")]
@@ -158,6 +169,22 @@ def test_a_name_that_an_archived_option_holds_is_told_and_nothing_goes_without_i
     ]
 
 
+@pytest.mark.parametrize("name", ['19" rack', "C:\\north", "Gießen"])
+def test_a_name_may_be_any_text(tracking: Pair, name: str) -> None:
+    pair = tracking
+    deal = closed(pair, name)
+    pair.checked = True
+    planned = pair.plan()
+    pair.checked = False
+    pair.control("xero", "POST", "faults", {"kind": "drop_after", "method": "PUT", "path": "Options"})
+    with pair.opened() as ctx:
+        applied = runs.apply(ctx, runs.load_plan(ctx, planned.hash), approved=True)
+    assert applied.audited.findings.is_empty(), applied.audited.findings.to_dicts()
+    assert options(pair, "Region") == ["North", name]
+    assert tracked(pair, deal)[0] == [("Region", name)]
+    assert pair.plan().operations.is_empty()
+
+
 def test_without_the_right_to_change_settings_the_run_says_which_scope_it_lacks(tracking: Pair) -> None:
     pair = tracking
     pair.set("xero", scopes="accounting.contacts accounting.settings.read accounting.invoices")
@@ -172,7 +199,7 @@ def test_without_the_right_to_change_settings_the_run_says_which_scope_it_lacks(
 
 def test_a_long_name_stops_its_invoice_and_nothing_is_made_for_what_makes_no_invoice(tracking: Pair) -> None:
     pair = tracking
-    closed(pair, "W" * 101)
+    closed(pair, "W" * 101, team="New")
     planned = pair.plan()
     assert planned.operations.is_empty()
     assert any("no active option" in reason for reason in planned.rejects["reason"])
