@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pipelines import protocol
-from pipelines.intents import Ended, Intent, Operation, Request
+from pipelines.intents import OPTION, Ended, Intent, Operation, Request
 from pipelines.journal_chain import as_dict
 from pipelines.journal_knowledge import held_since, store_bases, store_decision, store_links
 from pipelines.journal_store import Fence, dumps, moment, stamp
@@ -118,7 +118,8 @@ class Intents:
             "object": intent.object,
             "action": intent.action,
             "record_id": intent.record_id,
-            "natural_key": intent.natural_key,
+            # Of an option it is a text that people wrote, which is kept sealed; here its mark stands for it.
+            "natural_key": intent.operations[0].source_id if intent.entity == OPTION else intent.natural_key,
             "content": self._store.seal("intents", (intent.intent_id,), intent.content().encode()),
             "state": "sending",
             "attempt": intent.attempt,
@@ -414,7 +415,7 @@ class Intents:
             action=row["action"],
             record_id=row["record_id"],
             key_field=content["key_field"],
-            natural_key=row["natural_key"],
+            natural_key=str(content["body"]["Name"]) if row["entity"] == OPTION else row["natural_key"],
             body=content["body"],
             operations=tuple(operations),
             attempt=row["attempt"],

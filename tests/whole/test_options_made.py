@@ -97,6 +97,8 @@ def test_an_option_is_made_before_its_invoice_and_once(tracking: Pair) -> None:
     assert others and all(one == [("Region", "West")] for one in others)
     assert pair.plan().operations.is_empty()
     assert pair.command("audit", "verify", "--json").json()["ok"]
+    journal = b"".join(file.read_bytes() for file in (pair.folder / "data").glob("journal*"))
+    assert b"created_at" in journal and b"West" not in journal
     verified(pair)
 
 
