@@ -239,9 +239,9 @@ def test_only_tables_that_changed_are_checked_again_and_a_fault_that_comes_is_fo
 ) -> None:
     validate, asked = runner._validate, []
 
-    def noted(context: Any, asset: Any, suite: Any, *rest: Any) -> Any:
+    def noted(asset: Any, suite: Any, *rest: Any) -> Any:
         asked.append(suite.table)
-        return validate(context, asset, suite, *rest)
+        return validate(asset, suite, *rest)
 
     monkeypatch.setattr(runner, "_validate", noted)
     pair.checked = True
