@@ -24,6 +24,10 @@ from typing import Any
 
 import httpx
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "whole"))
+
+from shelf import CUSTOM
+
 from flows.demo import sandbox, write_settings
 from pipelines import runs
 from pipelines.runs import Context
@@ -95,15 +99,6 @@ def xero_rows(customers: int) -> Iterator[Body]:
             "EmailAddress": f"books{number}@customer{number}.example",
             "Phones": [{"PhoneType": "DEFAULT", "PhoneNumber": f"020 7946 {number % 10_000:04}"}],
         }  # fmt: skip
-
-
-CUSTOM: tuple[Body, ...] = (
-    {"name": "ExternalID__c", "type": "string", "length": 50, "external_id": True},
-    {"name": "Purchase_Price__c", "type": "currency", "precision": 18, "scale": 2},
-    {"name": "Account_Code__c", "type": "string", "length": 10},
-    {"name": "Tax_Type__c", "type": "string", "length": 20},
-    {"name": "Quantity_On_Hand__c", "type": "double", "precision": 18, "scale": 4},
-)
 
 
 def root(line: Mapping[str, Any], side: str) -> str:
@@ -183,13 +178,8 @@ def fewest(customers: int, plans: int) -> dict[str, int]:
         + (plans - 1) * (1 + pages("xero", customers, deals))
         + (1 + 2 + batches("xero", customers, deals) + pages("xero", customers, deals))
     )
-    written = (
-        customers,
-        products,
-        customers,
-        customers,
-        deals,
-    )  # ids, then status, then that they are customers
+    # Ids of both, then status, then that they are customers; and each sale's link back.
+    written = (customers, products, customers, customers, deals)
     objects = (customers, 0, products, 1, products, deals, deals)
     salesforce = (
         2 * len(objects) + pages("salesforce", *objects)

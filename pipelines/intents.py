@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconcile.bodies import dumps, loads, merge_pieces
 from reconcile.errors import Incident
-from reconcile.mapped import SHOWN_BY, SHOWN_ENTITIES
+from reconcile.mapped import OPTION, SHOWN_BY, SHOWN_ENTITIES
 
 if TYPE_CHECKING:
     from reconcile.mapping import Mapping as RecordMapping
@@ -21,7 +21,6 @@ PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and th
 SIDES: Final = ("salesforce", "xero")
 PAID_BY: Final = "Reference"  # of a payment, which has no other field of ours
 CREDITED_BY: Final = "CreditNoteNumber"
-OPTION: Final = "option"  # of tracking: made for a line, linked to nothing
 # What is found again by a key that the plan gives it.
 NAMED_BY_PLAN: Final = ("document", "credit", "payment", OPTION)
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pipelines import protocol
-from pipelines.intents import OPTION, Ended, Intent, Operation, Request
+from pipelines.intents import Ended, Intent, Operation, Request
 from pipelines.journal_chain import as_dict
 from pipelines.journal_knowledge import held_since, store_bases, store_decision, store_links
 from pipelines.journal_store import Fence, dumps, moment, stamp
@@ -27,6 +27,7 @@ from pipelines.journal_tables import LIVE, dead_letters, intents, links, outcome
 from pipelines.protocol import Proof
 from reconcile.bodies import loads
 from reconcile.errors import InvariantBroken
+from reconcile.mapped import OPTION
 from reconcile.model import BASES, LINKS, UTC
 
 if TYPE_CHECKING:
@@ -415,7 +416,9 @@ class Intents:
             action=row["action"],
             record_id=row["record_id"],
             key_field=content["key_field"],
-            natural_key=str(content["body"]["Name"]) if row["entity"] == OPTION else row["natural_key"],
+            natural_key=str(content["body"][content["key_field"]])
+            if row["entity"] == OPTION
+            else row["natural_key"],
             body=content["body"],
             operations=tuple(operations),
             attempt=row["attempt"],

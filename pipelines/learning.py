@@ -9,11 +9,12 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from pipelines.intents import OPTION, Ended, Intent, Operation
+from pipelines.intents import Ended, Intent, Operation
 from pipelines.looks import OWN, Body, Looks, entity_id, modified_at, piece_like
 from pipelines.outcomes import Outcomes
 from reconcile.agreed import learned
 from reconcile.bodies import dumps, loads
+from reconcile.mapped import OPTION
 from reconcile.mapping import Mapping
 from reconcile.match import link_id as name_link
 from reconcile.model import BASES

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipelines.intents import OPTION, Intent, Operation, key_fields, vendor_id
+from pipelines.intents import Intent, Operation, key_fields, vendor_id
 from pipelines.protocol import OLD_S
 from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
@@ -25,7 +25,7 @@ from reconcile.agreed import UNIT, WITHDRAWN, Write, states
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
 from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
 from reconcile.ids import long_id
-from reconcile.mapped import IN_SALESFORCE, SHOWN_ENTITIES, SHOWN_UNIT, WHOLE_OF
+from reconcile.mapped import IN_SALESFORCE, OPTION, SHOWN_ENTITIES, SHOWN_UNIT, TRACKING_OPTION, WHOLE_OF
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.normalise import canonical_values, observed_pieces
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 # So that an address stays below 16 KB; of Salesforce as many as one write carries, so that it is read back at once.
 ASKED_AT_ONCE: Final = {"salesforce": 200, "xero": 40}
-OPTION_OBJECT: Final = "TrackingOption"
 VOIDED: Final = frozenset({"VOIDED", "DELETED"})
 PIECE: Final = {"side": pl.String, "unit": pl.String, "native": pl.String}
 OWN: Final = {entity: name for name, entity in SHOWN_ENTITIES.items()}
@@ -403,7 +402,7 @@ def object_of(mapping: RecordMapping, entity: str, side: str) -> str:
     if entity == "credit" and side == "xero":
         return "CreditNote"
     if entity == OPTION and side == "xero":
-        return OPTION_OBJECT
+        return TRACKING_OPTION
     return invoice.xero if side == "xero" else invoice.salesforce
 
 
@@ -491,7 +490,7 @@ def _without_blanks(value: Any) -> Any:
 
 
 def _folded(value: Any, object_name: str) -> str:
-    if object_name == OPTION_OBJECT:  # a name that people type: alike as the plan holds it to be
+    if object_name == TRACKING_OPTION:  # a name that people type: alike as the plan holds it to be
         return names.fold((names.fold(str(value or "")) or "").lower()) or ""
     return str(value or "").strip().casefold()
 

@@ -600,9 +600,9 @@ SETTLING: Final = {
 SHOWN_BY: Final = {"Xero_Invoice__c": "Xero_Invoice_ID__c", "Xero_Payment__c": "Xero_Payment_ID__c"}
 SHOWN_ENTITIES: Final = {"Xero_Invoice__c": "shown_invoice", "Xero_Payment__c": "shown_payment"}
 SHOWN_UNIT: Final = "settled"  # all that one record of Salesforce shows of it
-OURS: Final = frozenset(
-    {"reference", "number"}
-)  # units that hold our ids and numbers, which nobody else edits
+OURS: Final = frozenset({"reference", "number"})  # units of our ids and numbers, which nobody else edits
+OPTION: Final = "option"  # an entity: of tracking, made for a line and linked to nothing
+TRACKING_OPTION: Final = "TrackingOption"  # as an object of Xero
 # What Salesforce shows, as the shipped metadata names it (docs/salesforce).
 _SHOWN_OF_BOTH: Final = (
     "Account__c", "Opportunity__c", "Order__c", "Number__c", "Type__c", "Status__c", "Reference__c", "Date__c",

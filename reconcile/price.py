@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from reconcile.agreed import UNIT, WITHDRAWN
-from reconcile.mapped import GROUPS, OURS
+from reconcile.mapped import GROUPS, OURS, TRACKING_OPTION
 from reconcile.model import SIDES
 
 PRIMARY: Final = ":primary"
@@ -22,7 +22,7 @@ MAKES_LINK: Final = ("link", "create")
 PURPOSES: Final = ("identity", "look", "write", "read_back", "read_again")
 RECORDS_A_REQUEST: Final = {"salesforce": 200, "xero": 50}
 GUARDED_A_REQUEST: Final = 25
-ALONE: Final = ("Payment", "TrackingOption")  # of Xero: one a request
+ALONE: Final = ("Payment", TRACKING_OPTION)  # of Xero: one a request
 ASKED_AT_ONCE: Final = {"salesforce": 200, "xero": 40}  # ids or keys in one question
 ROWS_A_PAGE: Final = {"salesforce": 2000, "xero": 1000}
 BY_KEY: Final = 400  # new records that are read again one by one; more come as a list
@@ -81,9 +81,9 @@ def minutes(priced: Mapping[str, Mapping[str, int]], terms: Terms) -> float:
 
 
 def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """Give one row a record's write: wave, system, object, entity, creates, edited (by people too), guarded and what
+    """Give one row a record's write: wave, system, object, entity, what it is and what of it costs a look.
 
-    of it costs a look.
+    edited: people write there too.
     """
     own = pl.col("record_id").str.strip_suffix(PRIMARY)
     creates = pl.col("action") == "create"

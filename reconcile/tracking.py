@@ -11,11 +11,9 @@ import polars as pl
 from reconcile import names
 from reconcile.bodies import dumps
 from reconcile.decode import decode_all
-from reconcile.mapped import DocumentMapping, Track
+from reconcile.mapped import OPTION, TRACKING_OPTION, DocumentMapping, Track
 from reconcile.operations import Row, operation_row
 
-ENTITY: Final = "option"
-OBJECT: Final = "TrackingOption"
 LONGEST: Final = 100  # of a name
 MOST: Final = 100  # active options of one category: documented as the most that is advised
 CATEGORIES: Final = pl.Struct(
@@ -118,8 +116,8 @@ def _mark(name: str) -> str:
 
 def _making(place: str, category: str, name: str, track: Track, mapping: DocumentMapping) -> Row:
     return operation_row(
-        ENTITY,
-        OBJECT,
+        OPTION,
+        TRACKING_OPTION,
         system="xero",
         record_id=None,
         source_id=place,

@@ -19,7 +19,7 @@ from pipelines.settings import Push
 from pipelines.xero.client import API, RESOURCES
 from reconcile.bodies import dumps
 from reconcile.ids import GUID
-from reconcile.mapped import GROUPS
+from reconcile.mapped import GROUPS, TRACKING_OPTION
 
 SIDE: Final = "xero"
 SUMMARIZE: Final = (
@@ -28,7 +28,6 @@ SUMMARIZE: Final = (
 AT_ONCE: Final = 50  # what Xero advises
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 KEY_USED: Final = "used with a different request"
-OPTION: Final = "TrackingOption"
 METHODS: Final = {"create": "PUT", "update": "POST"}
 
 
@@ -48,11 +47,11 @@ SHAPES: Final = {
     "CreditNote": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
     "Item": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already exists",)),
     "Payment": Shape(SUMMARIZE, (), ()),  # two with one Reference are no fault to Xero
-    OPTION: Shape("", (), ("already in use",)),  # unconfirmed: the words
+    TRACKING_OPTION: Shape("", (), ("already in use",)),  # unconfirmed: the words
 }
 # Elsewhere as many as Xero advises. Money goes one by one: what one reply leaves open is one payment. An option
 # is asked for under its category. Source: accounting spec 16.1.0, createTrackingOptions; read 2026-11-30.
-ALONE: Final = frozenset({"Payment", OPTION})
+ALONE: Final = frozenset({"Payment", TRACKING_OPTION})
 
 
 def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request]:
@@ -70,7 +69,7 @@ def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request
 
 def _request(object_name: str, action: str, batch: tuple[Intent, ...]) -> Request:
     kind = RESOURCES[object_name]
-    if object_name == OPTION:
+    if object_name == TRACKING_OPTION:
         path = f"{API}/{kind.path}/{batch[0].parent_id}/{kind.key}"
         return Request(SIDE, METHODS[action], path, "", dumps(_element(batch[0])).encode(), batch)
     body = dumps({kind.key: [_element(intent) for intent in batch]}).encode()

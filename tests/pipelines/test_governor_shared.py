@@ -426,9 +426,8 @@ def _crowd(folder: str, running, most) -> None:
         with running.get_lock():
             running.value += 1
             most.value = max(most.value, running.value)
-        for _ in range(
-            500
-        ):  # until all places were taken once: without that, one too many would never be seen
+        # Until all places were taken once: without that, one too many would never be seen.
+        for _ in range(500):
             if most.value >= 5:
                 break
             time.sleep(0.01)

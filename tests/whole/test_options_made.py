@@ -32,9 +32,8 @@ def tracking(fresh: Pair) -> Pair:
     fresh.enable_writes()
     fresh.adopt()
     fresh.set("xero", scopes=SCOPES)
-    fresh.set(
-        "limits", late_application_s=1
-    )  # before a first option is made, a journal that is new lets so much pass
+    # Before a first option is made, a journal that is new lets the vendor's time pass.
+    fresh.set("limits", late_application_s=1)
     (fresh.folder / "mapping.yaml").write_text(MAPPING)
     with in_xero(fresh) as http:
         for name in ("Region", "Team"):
