@@ -413,6 +413,23 @@ class People:
         if reply.status_code == 204:
             self._world.tell("lose", side="salesforce", record_id=record["Id"], word="")
 
+    def _regret(self, draw: random.Random) -> None:
+        """Approve the invoices, most of them, and then sell nearly everything for another price after all."""
+        for record in self._bills("DRAFT"):
+            if draw.random() < 0.6:
+                self._let(record)
+        if draw.random() < 0.3:
+            self._credit(draw)
+        first = {line["OpportunityId"]: line for line in reversed(self._sold())}
+        for sale, line in sorted(first.items()):
+            price = draw.choice([1, 1, 1, 300, 300, None])
+            if price is None:
+                self._lose(draw)
+                continue
+            path = f"{API}/OpportunityLineItem/{line['Id']}"
+            if self._call("salesforce", "PATCH", path, {"UnitPrice": price}).status_code == 204:
+                self._world.tell("reprice", side="salesforce", record_id=sale, word="")
+
     def _bills(self, status: str) -> list[Body]:
         """Invoices in Xero that stand so."""
         return self._papers("InvoiceID", status)
@@ -432,16 +449,21 @@ class People:
         if not drafts:
             return
         record = draw.choice(drafts)
+        if self._let(record) and "CreditNoteID" in record and draw.random() < 0.7:
+            self._allocate(record)
+
+    def _let(self, record: Body) -> bool:
+        """Approve that draft; tells whether Xero took it."""
         kind, page = (
             ("CreditNoteID", "edit-credit-note")
             if "CreditNoteID" in record
             else ("InvoiceID", "edit-invoice")
         )
         wanted = {kind: record[kind], "Status": "AUTHORISED"}
-        if self._vendors.call("xero", "POST", f"/sandbox/{page}", json=wanted).status_code == 200:
+        taken = self._vendors.call("xero", "POST", f"/sandbox/{page}", json=wanted).status_code == 200
+        if taken:
             self._world.tell("approve", side="xero", record_id=record[kind], word="")
-            if kind == "CreditNoteID" and draw.random() < 0.7:
-                self._allocate(record)
+        return taken
 
     def _allocate(self, note: Body) -> None:
         """Set a credit note against the invoice that it names."""
