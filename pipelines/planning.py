@@ -329,8 +329,8 @@ def _credits(
     snapshot = _snapshot(warehouse)
     if mapping.credits != "draft" or name in snapshot.errors or name not in snapshot.complete_as_of:
         return Credits()
-    numbers = credit_numbers(warehouse.raw("xero", CREDIT_NOTE))
-    return Credits(on=day_of(ctx, warehouse), numbers=numbers, locked_until=locked_until)
+    numbers, standing = credit_numbers(warehouse.raw("xero", CREDIT_NOTE))
+    return Credits(day_of(ctx, warehouse), numbers, standing, locked_until)
 
 
 def _with_invoices(

@@ -6,6 +6,7 @@ line, or doesn't add up to what is claimed too much, is for a person to make.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -28,6 +29,7 @@ OBJECT: Final = "CreditNote"
 KEY_FIELD: Final = "CreditNoteNumber"
 CENT: Final = Decimal("0.01")
 FOUR_DECIMALS: Final = Decimal("0.0001")
+VOIDED: Final = ("VOIDED", "DELETED")
 MARK: Final = 6  # characters of the difference's fingerprint, in the number
 
 
@@ -35,27 +37,46 @@ MARK: Final = 6  # characters of the difference's fingerprint, in the number
 class Credits:
     """What credit notes are made by: the day that they bear, and which numbers are there already, in small letters.
 
-    on: null: the day is not known, and none is made. locked_until: the last day that Xero has locked.
+    on: null: the day is not known, and none is made. standing: the numbers of those that were not thrown away.
+    locked_until: the last day that Xero has locked.
     """
 
     on: date | None = None
     numbers: frozenset[str] = frozenset()
+    standing: frozenset[str] = frozenset()
     locked_until: date | None = None
 
 
-def credit_numbers(raw: pl.DataFrame) -> frozenset[str]:
-    """Give the numbers of all credit notes, in small letters: also of those that were thrown away. Takes RAW."""
-    table, _ = decoded_bodies(
-        raw, {KEY_FIELD: pl.String(), "CreditNoteID": pl.String()}, id_field="CreditNoteID"
+def credit_numbers(raw: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
+    """Give the numbers of all credit notes, and of those that were not thrown away, in small letters. Takes RAW."""
+    shown = {KEY_FIELD: pl.String(), "CreditNoteID": pl.String(), "Status": pl.String()}
+    table, _ = decoded_bodies(raw, shown, id_field="CreditNoteID")
+    numbers = table.select("Status", number=names.folded(pl.col(KEY_FIELD)).str.to_lowercase()).drop_nulls(
+        "number"
     )
-    numbers = table.select(names.folded(pl.col(KEY_FIELD)).str.to_lowercase()).to_series()
-    return frozenset(numbers.drop_nulls())
+    standing = numbers.filter(~pl.col("Status").is_in(list(VOIDED)).fill_null(False))
+    return frozenset(numbers["number"]), frozenset(standing["number"])
 
 
 def credit_number(prefix: pl.Expr, document_id: pl.Expr, fingerprint: pl.Expr) -> pl.Expr:
     """Give the number of the credit note of one difference: the same difference gets one credit note."""
     mark = fingerprint.str.slice(0, MARK).str.to_uppercase()
     return prefix + document_id.str.to_uppercase() + pl.lit("-C") + mark
+
+
+def other_credit(number: pl.Expr, credits: Credits) -> pl.Expr:
+    """Give the number of a credit note that stands of the same document, and is of another difference; else null.
+
+    number: as `credit_number` gives it.
+    """
+    by_document: dict[str, str] = {}
+    own = number.str.to_lowercase()
+    for standing in sorted(credits.standing):
+        if re.fullmatch(rf".+-c[0-9a-f]{{{MARK}}}", standing):
+            by_document.setdefault(standing[:-MARK], standing.upper())
+    return pl.when(~own.is_in(list(credits.standing))).then(
+        own.str.head(-MARK).replace_strict(by_document, default=None, return_dtype=pl.String)
+    )
 
 
 def credit_operations(

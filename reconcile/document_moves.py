@@ -15,7 +15,7 @@ import polars as pl
 from reconcile import names
 from reconcile.agreed import LINES, UNIT, WITHDRAWN, invoice_piece, invoice_texts
 from reconcile.bodies import dumps, loads
-from reconcile.credits import Credits, credit_number, credit_operations
+from reconcile.credits import Credits, credit_number, credit_operations, other_credit
 from reconcile.documents import Documents
 from reconcile.invoices import (
     ENTITY,
@@ -46,6 +46,7 @@ from reconcile.model import (
     rows_frame,
 )
 from reconcile.moves import (
+    CHANGE_WORDS,
     STATUS_OF,
     Linked,
     agreed_values,
@@ -59,6 +60,10 @@ from reconcile.plan import Plan
 
 PAIR: Final = ["document_id", "link_id", "invoice_id"]
 ITEM_TO_COME: Final = "needs an item that this plan makes: the next one has it"
+OTHER_CREDIT: Final = (
+    "{}, and its credit note {} is of what it came to before: throw that away in Xero, or make good there "
+    "what is left"
+)
 LEFT_ALONE: Final = ("accept_drift", "xero_wins")  # what lets both sides stand as they are
 
 
@@ -339,7 +344,8 @@ def _decided(linked: Linked, of: _Sources, known: Known, credits: Credits) -> pl
     """Give MOVES with source and invoice (what both say), said (a person's decision), acts and credit_number.
 
     A decision holds while both sides still say what they said then. A difference whose credit note is there is let
-    stand: what becomes of the note is decided in Xero.
+    stand: what becomes of the note is decided in Xero. One of another difference is told, and nothing is done before
+    somebody took it away: it makes up for a part of this one, or for what is no difference any more.
     """
     moves = decide_moves(linked, withdraw=of.mapping.withdraw, locked_until=of.locked_until)
     values = agreed_values(linked)
@@ -364,8 +370,11 @@ def _decided(linked: Linked, of: _Sources, known: Known, credits: Credits) -> pl
             pl.lit(of.mapping.number.prefix), pl.col("document_id"), pl.col("fingerprint")
         ),
     )
-    last = near.sort(pl.col("said").is_null(), maintain_order=True).unique(
-        "document_id", keep="first", maintain_order=True
+    last = _credited_otherwise(
+        near.sort(pl.col("said").is_null(), maintain_order=True).unique(
+            "document_id", keep="first", maintain_order=True
+        ),
+        credits,
     )
     free = pl.col("needs") == "nothing"
     allowed = (pl.col("needs") == "approval") & (pl.col("said") == "salesforce_wins").fill_null(False)
@@ -377,6 +386,26 @@ def _decided(linked: Linked, of: _Sources, known: Known, credits: Credits) -> pl
         makeable=_makeable(of.mapping), acts=acts, left=left
     )
     return with_marks.sort("document_id")
+
+
+def _credited_otherwise(decided: pl.DataFrame, credits: Credits) -> pl.DataFrame:
+    """Let nothing be done about an approved invoice that has a credit note of ours of another difference."""
+    approved = pl.col("rule").str.contains(r"^(authorised|part_settled|paid|locked) x ")
+    known = pl.col("rule").str.contains(r" x (agreed|out_of_scope|drifted)")
+    told = approved & ~known & pl.col("other_credit").is_not_null()
+    change = (
+        pl.col("rule")
+        .str.extract(r" x (\w+)")
+        .replace_strict(CHANGE_WORDS, default=None, return_dtype=pl.String)
+    )
+    asked = decided.with_columns(other_credit=other_credit(pl.col("credit_number"), credits))
+    return asked.with_columns(
+        move=pl.when(told).then(pl.lit("tell")).otherwise("move"),
+        call=pl.when(told).then(pl.lit("none")).otherwise("call"),
+        needs=pl.when(told).then(pl.lit("mending")).otherwise("needs"),
+        rule=pl.when(told).then(pl.concat_str("rule", pl.lit(", credited_otherwise"))).otherwise("rule"),
+        reason=pl.when(told).then(pl.format(OTHER_CREDIT, change, "other_credit")).otherwise("reason"),
+    ).drop("other_credit")
 
 
 MADE: Final = ("update", "delete", "void")
@@ -401,7 +430,9 @@ def _operations(decided: pl.DataFrame, linked: Linked, of: _Sources) -> list[Row
     voided = pl.when((pl.col("call") == "remake") & pl.col("rule").str.starts_with("authorised x ")).then(
         pl.lit("void")
     )
-    acting = decided.filter("acts").with_columns(call=pl.coalesce(voided, pl.col("call").cast(pl.String)))
+    acting = decided.filter("acts").with_columns(
+        call=pl.coalesce(voided, pl.col("call").cast(pl.String)), remade=pl.col("call") == "remake"
+    )
     acting = acting.filter(~pl.col("call").is_in(["remake", "credit"]))
     if acting.is_empty():
         return []
@@ -440,7 +471,8 @@ def _operation(row: Row, sent: Mapping[str, Any], lines: list[str], of: _Sources
         after=row["source"] if changes else status,
         native_before=invoice_piece(body),
         native_after=dumps({name: value for name, value in sent.items() if name != "InvoiceID"}),
-        source_native=dumps({UNIT: row["source"], LINES: lines}),
+        # Both agree only with the next one: should that not be made, the voided one must not seem to be as it should.
+        source_native=dumps({UNIT: None if row["remade"] else row["source"], LINES: lines}),
         reason=said + row["reason"],
         rule=f"{of.mapping.at}: {row['rule']}",
     )

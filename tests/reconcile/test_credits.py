@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_moves import DEAL, INVOICE, deal_line, line_of, linked
 
-from reconcile.credits import Credits, credit_number, credit_numbers, credit_operations
+from reconcile.credits import Credits, credit_number, credit_numbers, credit_operations, other_credit
 from reconcile.mapped import DocumentLink, DocumentMapping, Numbering
 from reconcile.model import RAW
 
@@ -195,10 +195,23 @@ def test_numbers_of_all_credit_notes_are_known_whatever_became_of_them() -> None
     bodies = [
         {"CreditNoteID": "1", "CreditNoteNumber": " SF-1-C ", "Status": "DELETED"},
         {"CreditNoteID": "2", "CreditNoteNumber": None},
+        {"CreditNoteID": "3", "CreditNoteNumber": "SF-2-C", "Status": "DRAFT"},
     ]
     rows = [
         {"record_id": body["CreditNoteID"], "body": json.dumps(body), "deleted": False} for body in bodies
     ]
     raw = pl.DataFrame([{name: row.get(name) for name in RAW} for row in rows], schema=dict(RAW))
-    assert credit_numbers(raw) == {"sf-1-c"}
-    assert credit_numbers(raw.clear()) == frozenset()
+    assert credit_numbers(raw) == ({"sf-1-c", "sf-2-c"}, {"sf-2-c"})
+    assert credit_numbers(raw.clear()) == (frozenset(), frozenset())
+
+
+def test_only_a_standing_note_of_another_difference_is_another_one() -> None:
+    numbers = pl.DataFrame({"number": ["SF-006A-CABCDEF", "SF-006B-CABCDEF"]})
+    for standing, others in {
+        ("sf-006a-cabcdef",): [None, None],
+        ("sf-006a-c123456",): ["SF-006A-C123456", None],
+        ("sf-006a-c123456", "sf-006a-cabcdef"): [None, None],  # this difference has its own
+        ("sf-006b-c12345x", "goodwill"): [None, None],
+    }.items():
+        found = numbers.select(other_credit(pl.col("number"), Credits(standing=frozenset(standing))))
+        assert found.to_series().to_list() == others, standing

@@ -143,7 +143,34 @@ def test_less_sold_becomes_one_draft_credit_note_on_a_yes(till: Till) -> None:
     # What is sold less still, after a part was credited, is told.
     till.edit("OpportunityLineItem", first["Id"], Quantity=float(first["Quantity"]) - 1.5)
     planned = pair.plan()
-    assert planned.operations.is_empty() and "payments or credits" in told(planned, which)
+    assert planned.operations.is_empty()
+    assert f"its credit note {note['CreditNoteNumber']} is of what it came to before" in told(planned, which)
+
+
+def test_no_second_credit_note_is_made_beside_one_of_another_difference(till: Till) -> None:
+    pair, before, which = till.pair, invoice(till), deal(till)["Id"]
+    first = lines(till)[0]
+
+    def price(less: str) -> Planned:
+        till.edit("OpportunityLineItem", first["Id"], UnitPrice=float(first["UnitPrice"] - D(less)))
+        return pair.plan()
+
+    price("1")
+    pair.resolve(which, "invoice", "salesforce")
+    carry(pair, pair.plan())
+    (note,) = notes(till)
+    beside = f"its credit note {note['CreditNoteNumber']} is of what it came to before"
+    assert beside in told(price("2"), which)  # a note of all of it would take the first one's part back twice
+    assert f"it agrees with its invoice, and {beside}" in told(price("0"), which)
+    pair.resolve(which, "invoice", "neither")
+    assert pair.plan().rejects.filter(pl.col("record_id") == which).is_empty()
+    assert beside in told(price("2"), which)
+    till.call("POST", "CreditNotes", {"CreditNoteID": note["CreditNoteID"], "Status": "DELETED"})
+    assert "a draft. Say yes" in told(pair.plan(), which)
+    pair.resolve(which, "invoice", "salesforce")
+    carry(pair, pair.plan())
+    (made,) = (row for row in notes(till) if row["Status"] == "DRAFT")
+    assert made["SubTotal"] == before["SubTotal"] - deal(till)["Amount"] == 2 * first["Quantity"]
 
 
 def test_a_lost_deal_that_is_partly_paid_is_credited_whole(till: Till) -> None:

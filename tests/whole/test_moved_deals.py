@@ -303,6 +303,30 @@ def test_what_is_made_again_is_voided_first_and_gets_the_next_number(moving: Pai
     agrees(pair, "Larkfield")
 
 
+def test_what_was_voided_and_not_made_again_is_asked_about(moving: Pair) -> None:
+    """A run may end between the two: a won deal whose invoice does not stand is never as it should be."""
+    pair = moving
+    before = invoice(pair)
+    in_xero(pair, before["InvoiceID"], Status="AUTHORISED")
+    pair.adopt()
+    line = lines(pair)[0]
+    edit(pair, line, Quantity=line["Quantity"] + 2)
+    pair.plan()
+    answer(pair, DEAL, "salesforce")
+    pair.apply(pair.plan(), phases=["change"])
+    assert invoice(pair)["Status"] == "VOIDED"
+    pair.adopt()
+    assert "does not stand: one with the next revision of its number is made" in told(pair.plan(), pair)[0]
+    edit(pair, line, Quantity=line["Quantity"])  # as it was when they last agreed
+    assert "one of both is wrong" in told(pair.plan(), pair)[0]
+    edit(pair, line, Quantity=line["Quantity"] + 2)
+    pair.plan()
+    answer(pair, DEAL, "salesforce")
+    carry(pair, pair.plan())
+    agrees(pair, DEAL)
+    assert invoice(pair)["InvoiceNumber"] == before["InvoiceNumber"] + "-2"
+
+
 def test_what_is_paid_locked_or_let_stand_is_told_and_left_as_it_is(moving: Pair) -> None:
     pair = moving
     made = {name: invoice(pair, name) for name in DEALS}
