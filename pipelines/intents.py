@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconcile.bodies import dumps, loads, merge_pieces
 from reconcile.errors import Incident
-from reconcile.mapped import OPTION, SHOWN_BY, SHOWN_ENTITIES
+from reconcile.mapped import OPTION, OURS, SHOWN_BY, SHOWN_ENTITIES
 
 if TYPE_CHECKING:
     from reconcile.mapping import Mapping as RecordMapping
@@ -101,6 +101,14 @@ class Intent:
     def business_key(self) -> str:
         what = self.record_id or f"create|{self.operations[0].source_id}"
         return f"{self.system}|{self.object}|{what}"
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether it writes over what people edit. Ids, numbers and projections are ours alone."""
+        return self.action == "update" and any(
+            one.action == "update" and one.unit not in OURS and not (one.rule or "").startswith("projection")
+            for one in self.operations
+        )
 
     @property
     def parent_id(self) -> str | None:

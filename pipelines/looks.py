@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from pipelines.intents import Intent, Operation, key_fields, vendor_id
-from pipelines.protocol import OLD_S
+from pipelines.protocol import LATE_LISTED_S, OLD_S
 from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
 from pipelines.xero.client import RESOURCES, parse_date, quoted
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # So that an address stays below 16 KB; of Salesforce as many as one write carries, so that it is read back at once.
 ASKED_AT_ONCE: Final = {"salesforce": 200, "xero": 40}
+LATE_LISTED: Final = timedelta(seconds=LATE_LISTED_S)
 VOIDED: Final = frozenset({"VOIDED", "DELETED"})
 PIECE: Final = {"side": pl.String, "unit": pl.String, "native": pl.String}
 OWN: Final = {entity: name for name, entity in SHOWN_ENTITIES.items()}
@@ -106,12 +107,14 @@ class Looks:
     # -- reading
 
     def refresh(self, side: str, object_name: str, *, older_than_s: float = OLD_S) -> None:
-        """Read what changed since the last look, unless that is young enough."""
+        """Read what changed since the last look, unless that is young enough. older_than_s: how old it may be."""
         place, now = (side, object_name), self._now()
         ours, theirs = self._looked_at.get(place, (None, self._since.get(side)))
         if ours is not None and 0 <= (now - ours).total_seconds() < older_than_s:
             return
-        since = None if theirs is None else theirs - self._overlap
+        # What was committed long after its stamp shows at the first look; later ones would list all that we wrote.
+        overlap = self._overlap if ours is None else min(self._overlap, LATE_LISTED)
+        since = None if theirs is None else theirs - overlap
         self._unchanged_since.setdefault(place, since)
         found = self._changed(side, object_name, since)
         self._keep_all(side, object_name, found)

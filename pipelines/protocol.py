@@ -25,6 +25,7 @@ SKEW_S: Final = 30.0  # what clocks, and the way to the vendor, may be apart
 REPEATS: Final = 3  # of the same bytes under the same key
 ATTEMPTS: Final = 3  # at one operation in one push; then a person is asked
 OLD_S: Final = 30.0  # older than this, a look is no ground to write on
+LATE_LISTED_S: Final = 60.0  # so much later than its stamp may a record be listed, once a push is under way
 AWAKE_S: Final = 5.0  # the longest between the sending mark and the bytes
 BACKWARDS_S: Final = 5.0  # a clock that went back further proves nothing
 DONE: Final = frozenset({"confirmed", "adopted"})
@@ -134,6 +135,16 @@ def after_look(
 def has_unique_key(intent: Intent) -> bool:
     """Say whether the vendor would refuse a second record with this intent's key."""
     return intent.action != "create" or intent.system == "salesforce" or intent.key_field in UNIQUE_KEYS
+
+
+def rests_on_look(intent: Intent) -> bool:
+    """P11: say whether a look that is old may let harm be done.
+
+    It writes over what people edit; or it makes a record, and nothing but the look keeps the vendor from having two,
+    or from taking an upsert for an update. Of all else the first look of a push is enough.
+    """
+    taken_once = intent.system == "xero" and has_unique_key(intent)
+    return intent.is_edited or (intent.action == "create" and not taken_once)
 
 
 def wait_for_lost_journal_s(made_at: datetime | None, now: datetime, settled_after_s: float) -> float:

@@ -7,6 +7,7 @@ plan saw.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -370,8 +371,10 @@ class Push:
 
     def _look(self, request: Request) -> list[Request]:
         """Compare what would be overwritten with what the plan saw; gives what may still be sent."""
+        resting = {one.object for one in request.intents if protocol.rests_on_look(one)}
         for object_name in sorted({one.object for one in request.intents}):
-            self._looks.refresh(request.system, object_name)
+            lasts_s = protocol.OLD_S if object_name in resting else math.inf
+            self._looks.refresh(request.system, object_name, older_than_s=lasts_s)
         self._looks.fetch(
             [one for one in request.intents if self._is_doubted(one) or xero_writer.writes_in_group(one)]
         )

@@ -26,7 +26,9 @@ ALONE: Final = ("Payment", TRACKING_OPTION)  # of Xero: one a request
 ASKED_AT_ONCE: Final = {"salesforce": 200, "xero": 40}  # ids or keys in one question
 ROWS_A_PAGE: Final = {"salesforce": 2000, "xero": 1000}
 BY_KEY: Final = 400  # new records that are read again one by one; more come as a list
-LOOK_LASTS_S: Final = 30
+LOOK_LASTS_S: Final = 30  # where it guards what people edit, or new records that could be made twice
+LISTED_AGAIN_S: Final = 60  # what was written in that time before a look is in the next one too
+TAKEN_ONCE: Final = ("Contact", "Item")  # of Xero: it refuses a second one of their key
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def minutes(priced: Mapping[str, Mapping[str, int]], terms: Terms) -> float:
 def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """Give one row a record's write: wave, system, object, entity, what it is and what of it costs a look.
 
-    edited: people write there too.
+    edited: people write there too. resting: it must not leave on an old look, as the protocol's P11 has it.
     """
     own = pl.col("record_id").str.strip_suffix(PRIMARY)
     creates = pl.col("action") == "create"
@@ -99,6 +101,8 @@ def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     rows = operations.with_columns(pl.col("system", "entity", "action", "phase").cast(pl.String)).join(
         _waves(operations), on="operation_id", how="left", validate="1:1"
     )
+    numbered = (pl.col("object") == "Invoice") & body.str.contains('"InvoiceNumber"', literal=True)
+    once = (pl.col("system") == "xero") & (pl.col("object").is_in(TAKEN_ONCE) | numbered)
     marked = rows.with_columns(
         record=pl.when(creates).then("operation_id").otherwise(own),
         creates=creates,
@@ -106,9 +110,10 @@ def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
         guarded=edited & pl.lit(terms.guarded) & (pl.col("system") == "salesforce"),
         grouped=(pl.col("object") == "Item") & ~creates & body.str.contains_any(sorted(GROUPS)),
         sourced=sourced & (pl.col("system") == "xero"),
-    )
+    ).with_columns(resting=pl.col("edited") | (pl.col("creates") & ~once))
     records = marked.group_by("wave", "system", "object", "record", maintain_order=True).agg(
-        pl.col("creates", "edited", "guarded", "grouped", "sourced").any(), pl.col("entity").first()
+        pl.col("creates", "edited", "guarded", "grouped", "sourced", "resting").any(),
+        pl.col("entity").first(),
     )
     # What this very push wrote just before is looked at again before a guarded write.
     first = pl.col("wave").min().over("system", "object", "record")
@@ -182,16 +187,18 @@ def _parts(requests: pl.DataFrame, side: str) -> int:
 def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[str, int]:
     """Give the questions before the writes: what changed of each object, and what new documents are made from.
 
-    A look lasts half a minute; Xero's limit spreads many calls over many.
+    A look lasts half a minute where something rests on it; Xero's limit spreads many calls over many.
     """
     found = dict.fromkeys(SIDES, 0)
-    for system, count in (
-        requests.group_by("system", "object")
-        .agg(pl.col("request").n_unique())
-        .select("system", "request")
-        .iter_rows()
-    ):
-        found[system] += 1 + (_renewed(count, terms) if system == "xero" else 0)
+    by_object = requests.group_by("system", "object").agg(
+        records=pl.len(),
+        calls=pl.col("request").n_unique(),
+        resting=pl.col("request").filter("resting").n_unique(),
+    )
+    for one in by_object.iter_rows(named=True):
+        found[one["system"]] += 1
+        if one["system"] == "xero":
+            found["xero"] += _renewed(one["resting"], terms) * _pages(one["records"], one["calls"], terms)
     whole = requests.filter("grouped")["request"].n_unique()  # a short list, read whole
     found["xero"] += whole
     found["salesforce"] += _parts(requests.filter("fresh"), "salesforce")
@@ -202,6 +209,12 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
         more = terms.reductions is not None and terms.reductions not in looked  # else it is looked at already
         found["salesforce"] += (1 + more) * (1 + _renewed(sourced["request"].n_unique(), terms))
     return found
+
+
+def _pages(records: int, requests: int, terms: Terms) -> int:
+    """Give the pages of a look that is renewed: what was written since the one before is in it, and a little more."""
+    written = (LOOK_LASTS_S + LISTED_AGAIN_S) * terms.xero_calls_a_minute * records / requests / 60
+    return max(-(-int(min(written, records)) // ROWS_A_PAGE["xero"]), 1)
 
 
 def _renewed(requests: int, terms: Terms) -> int:

@@ -23,7 +23,6 @@ from pipelines.intents import Intent, Request, Verdict, without_values
 from pipelines.settings import Push
 from reconcile.bodies import dumps
 from reconcile.ids import long_id
-from reconcile.mapped import OURS
 
 SIDE: Final = "salesforce"
 PATH: Final = "composite/sobjects"
@@ -41,8 +40,8 @@ def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request
     made: list[Request] = []
     ordered = sorted(intents, key=_order)
     if how is not None and how.guard == "record":
-        edited = [one for one in ordered if _may_be_edited(one)]
-        ordered = [one for one in ordered if not _may_be_edited(one)]
+        edited = [one for one in ordered if _takes_condition(one)]
+        ordered = [one for one in ordered if not _takes_condition(one)]
         for at in range(0, len(edited), GUARDED_AT_ONCE):
             batch = tuple(edited[at : at + GUARDED_AT_ONCE])
             made.append(Request(SIDE, "POST", GUARDED, "", b"", batch))
@@ -55,14 +54,9 @@ def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request
     return made
 
 
-def _may_be_edited(intent: Intent) -> bool:
-    """Say whether an update writes what people edit. Ids and projections are ours alone: nobody's edit is lost."""
-    edited = intent.action == "update" and any(
-        one.action == "update" and one.unit not in OURS and not (one.rule or "").startswith("projection")
-        for one in intent.operations
-    )
-    # A composite would read it as a reference to another subrequest's reply.
-    return edited and REFERENCE not in dumps(intent.body)
+def _takes_condition(intent: Intent) -> bool:
+    # A composite would read that text as a reference to another subrequest's reply.
+    return intent.is_edited and REFERENCE not in dumps(intent.body)
 
 
 def is_guarded(request: Request) -> bool:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ from peers import Peer, account, contact, person
 from push_scene import (
     PLAN,
     Scene,
+    SkippingClock,
     account_id,
     contact_id,
     create,
@@ -401,6 +402,41 @@ def test_more_than_a_batch_is_sent_in_several_requests(peer: Peer, tmp_path: Pat
     assert {outcome for outcome, _ in outcomes.values()} == {"confirmed"} and len(outcomes) == 120
     assert len(scene.writes("xero")) == 3
     assert told[-1] == (120, 120)
+
+
+@pytest.mark.parametrize(
+    ("made", "looks"),
+    [
+        (lambda n: link("xero", n), 1),
+        (lambda n: create("xero", n, f"New {n}"), 1),
+        (lambda n: update("xero", n, "tax_number", None, f"GB{n}"), 3),
+    ],
+    ids=["ids", "new ones with a key that is taken once", "what people edit"],
+)
+def test_only_what_a_look_protects_is_looked_at_again_in_a_long_push(
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[int], Any], looks: int
+) -> None:
+    clock = SkippingClock()
+    scene = Scene(peer, tmp_path, clock=clock, overlap_s=900)
+    numbers = list(range(1, 121))
+    operations = [made(number) for number in numbers]
+    if operations[0]["action"] != "create":
+        peer.load("xero", [contact(n) for n in numbers])
+        scene.know(*numbers)
+    page, since = XeroClient.page, []
+
+    def asked_since(self: XeroClient, object_name: str, **asked: Any) -> Any:
+        since.extend([asked["modified_since"]] if asked.get("modified_since") else [])
+        return page(self, object_name, **asked)
+
+    monkeypatch.setattr(XeroClient, "page", asked_since)
+    began = datetime.now(UTC)
+    outcomes = scene.push(operations, progress=lambda *_: clock.sleep(31))
+    assert {outcome for outcome, _ in outcomes.values()} == {"confirmed"} and len(scene.writes("xero")) == 3
+    assert len(since) == looks
+    # The first reaches back as far as a pull; later ones not to what this push wrote before.
+    ages = [(began - one).total_seconds() for one in since]
+    assert ages[0] >= 900 and all(age < 65 for age in ages[1:]), ages
 
 
 def looked_at_in_two_pages(

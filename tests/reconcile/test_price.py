@@ -146,3 +146,17 @@ def test_many_calls_outlast_a_look_and_xeros_minute() -> None:
     found = price(frame(*rows), NO_HISTORY)
     assert found["xero"]["look"] == 1 + 4
     assert minutes(found, NO_HISTORY) == pytest.approx(calls(found)["xero"] / 60)
+    # Edits by fifty: a look that is renewed lists what was written in the minute and a half before it.
+    rows = [operation(n) for n in range(180 * 50)]
+    assert price(frame(*rows), NO_HISTORY)["xero"]["look"] == 1 + 4 * 5
+    # What Xero takes once, and our ids, rest on the first look.
+    numbered = [
+        creating(n, object="Invoice", native_after='{"InvoiceNumber": "SF-1"}') for n in range(180 * 50)
+    ]
+    ids = [operation(n, unit="reference", action="link", phase="link") for n in range(180 * 50)]
+    for rows in (numbered, ids, [creating(n) for n in range(180 * 50)]):
+        assert price(frame(*rows), NO_HISTORY)["xero"]["look"] == 1
+    unnumbered = [
+        creating(n, object="Invoice", native_after='{"Reference": "SF-1"}') for n in range(180 * 50)
+    ]
+    assert price(frame(*unnumbered), NO_HISTORY)["xero"]["look"] == 1 + 4 * 5
