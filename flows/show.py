@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -358,7 +358,22 @@ def _price(planned: Planned) -> str:
     ]
     minutes = planned.price.get("minutes", 0)
     lasts = f"; by Xero's limit {minutes:.0f} minutes at least" if minutes >= 2 else ""
-    return f"Calls it will cost: {', '.join(told)}{lasts}."
+    return f"Calls it will cost: {', '.join(told)}{lasts}.{_bytes(planned)}"
+
+
+def _bytes(planned: Planned) -> str:
+    """Say about how many bytes come from each system for it, and what Xero bills."""
+    from flows import wording
+
+    moved = planned.price.get("bytes", {})
+    told = [f"{SYSTEMS[side]} {wording.size(ways['received'])}" for side, ways in moved.items()]
+    bill = planned.price.get("egress")
+    billed = f" (beyond your tier Xero bills {bill} for them)" if bill else ""
+    return f" Bytes that will come, about: {', '.join(told)}{billed}." if any(_received(moved)) else ""
+
+
+def _received(moved: Mapping[str, Mapping[str, int]]) -> list[int]:
+    return [ways["received"] for ways in moved.values()]
 
 
 def applied(result: Applied, *, as_json: bool) -> None:
@@ -370,6 +385,8 @@ def applied(result: Applied, *, as_json: bool) -> None:
                 "counts": result.counts(),
                 "calls": result.calls,
                 "priced": result.priced,
+                "bytes": result.traffic,
+                "bytes_priced": result.traffic_priced,
                 "read_again": {**result.audited.counts(), "findings": rows(result.audited.findings)},
             }
         )
@@ -383,7 +400,12 @@ def applied(result: Applied, *, as_json: bool) -> None:
         f"{SYSTEMS[side]} {calls} ({result.priced.get(side, 0)} were expected)"
         for side, calls in result.calls.items()
     )
-    console.print(f"[dim]Calls it took: {used}.[/]")
+    came = ", ".join(
+        f"{SYSTEMS[side]} {wording.size(ways['received'])} "
+        f"(about {wording.size(result.traffic_priced.get(side, {}).get('received', 0))} were expected)"
+        for side, ways in result.traffic.items()
+    )
+    console.print(f"[dim]Calls it took: {used}. Bytes that came: {came}.[/]")
     for row in result.outcomes.to_dicts():
         if row["outcome"] not in ("confirmed", "adopted"):
             console.print(

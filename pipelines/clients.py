@@ -62,9 +62,11 @@ class Clients:
         left = {side: wire.governor.day_left for side, wire in self._wires.items()}
         return {side: calls for side, calls in left.items() if calls is not None}
 
-    def bytes(self) -> dict[str, int]:
-        """Bytes received so far, by side, as they came over the line (Xero bills egress)."""
-        return {side: wire.bytes_in for side, wire in self._wires.items()}
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """Bytes of bodies so far: side -> sent, received, as they came over the line (Xero bills the latter)."""
+        return {
+            side: {"sent": wire.bytes_out, "received": wire.bytes_in} for side, wire in self._wires.items()
+        }
 
     @contextmanager
     def writing(

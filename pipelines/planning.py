@@ -56,9 +56,10 @@ from reconcile.plan import (
     with_dependents,
     without_unneeded,
 )
-from reconcile.price import Terms, calls, minutes, price
+from reconcile.price import PRIMARY, Terms, calls, minutes, price
 from reconcile.prices import BOOKS, ORGANISATION, in_price_book
 from reconcile.terms import due_by_terms
+from reconcile.traffic import billed, salesforce_row, traffic
 
 if TYPE_CHECKING:
     from pipelines.warehouse import Snapshot, Warehouse
@@ -703,7 +704,8 @@ def _seal(
     aged = with_age(pl.concat([decisions.drift, decisions.conflicts]), warehouse.drift_history(), now=made)
     pins = ctx.journal.pins()
     terms = terms_of(ctx, since=ctx.journal.last_began("apply", before=""))
-    found = price(operations, terms)
+    weights = _weights(ctx, snapshot, decided.raw, operations)
+    found, moved = price(operations, terms), traffic(operations, terms, weights)
     header = {
         "pair": ctx.settings.pair.name,
         "environment": ctx.settings.pair.environment,
@@ -731,6 +733,9 @@ def _seal(
             "calls": found,
             "minutes": round(minutes(found, terms), 2),
             "day_share": _day_share(ctx, found),
+            "bytes": moved,
+            "weights": weights,
+            **_billed(ctx, moved),
         },
         header=header,
         complete_as_of=snapshot.complete_as_of,
@@ -780,6 +785,33 @@ def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
         before=made_since(ctx.journal, since) if since else {},
         reductions=invoice.salesforce if invoice is not None and invoice.source.original else None,
     )
+
+
+def _weights(
+    ctx: Context, snapshot: Snapshot, raw: Mapping[str, pl.DataFrame], operations: pl.DataFrame
+) -> dict[str, float]:
+    """Give, by "side.object", what a row weighs on the line; of Xero one of those that are written, as pulled."""
+    weights: dict[str, float] = {}
+    written = operations["record_id"].drop_nulls().str.strip_suffix(PRIMARY)
+    for state in snapshot.objects:
+        name, rows = f"{state.side}.{state.object}", raw.get(f"{state.side}.{state.object}")
+        if state.row_bytes is None or rows is None or rows.is_empty():
+            continue
+        sizes = rows.select("record_id", size=pl.col("body").str.len_bytes())
+        mine = sizes.filter(pl.col("record_id").is_in(written.implode()))
+        shares = [float(str(frame["size"].mean() or 0)) for frame in (mine, sizes)]
+        weights[name] = round(state.row_bytes * (shares[0] / shares[1] if all(shares) else 1), 1)
+    fields = ctx.mapping.fields("salesforce")
+    return weights | {f"salesforce.{name}": salesforce_row(asked) for name, asked in fields.items()}
+
+
+def _billed(ctx: Context, moved: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Give what Xero would bill for what it sends, where the settings know what a GB costs."""
+    limits = ctx.settings.limits
+    if not limits.xero_gb_price:
+        return {}
+    amount = billed(moved["xero"]["received"], limits.xero_gb_price)
+    return {"egress": f"{amount} {limits.xero_gb_currency}"}
 
 
 def _day_share(ctx: Context, priced: Mapping[str, Mapping[str, int]]) -> dict[str, float]:

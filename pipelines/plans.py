@@ -72,12 +72,18 @@ class Planned:
         default_factory=dict
     )  # live rows by side.object, of the snapshot it rests on
     errors: Mapping[str, str] = field(default_factory=dict)  # by side.object: why it could not be read
-    price: Mapping[str, Any] = field(default_factory=dict)  # what `cost` is made of (pricing.priced)
+    # What `cost` is made of, minutes, day_share, bytes and what they were reckoned by; see `planning`.
+    price: Mapping[str, Any] = field(default_factory=dict)
     state: str = "sealed"
 
     @property
     def short(self) -> str:
         return self.hash[:10]
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """By "side.object" what a row weighed on the line when this plan was made, in bytes."""
+        return self.price.get("weights", {})
 
     @property
     def seen_at(self) -> dict[str, datetime]:

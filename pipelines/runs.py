@@ -40,6 +40,7 @@ from reconcile.errors import (
 )
 from reconcile.mapped import SHOWN_ENTITIES
 from reconcile.price import calls, price
+from reconcile.traffic import traffic
 
 if TYPE_CHECKING:
     from pipelines.journal import Lease
@@ -227,9 +228,11 @@ class Applied:
     outcomes: pl.DataFrame  # OUTCOME_ROWS
     calls: Mapping[str, int]
     audited: Audited
-    priced: Mapping[str, int] = field(
-        default_factory=dict
-    )  # what these operations were said to cost, in calls
+    # What these operations were said to cost, in calls; the bytes that they took (side -> sent, received), and were
+    # said to take.
+    priced: Mapping[str, int] = field(default_factory=dict)
+    traffic: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    traffic_priced: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         return {
@@ -340,14 +343,15 @@ def _apply(
     who = {"by": getpass.getuser(), "approved": "by hash or hand" if approved else "within the limits"}
     with ctx.run("apply", plan=planned.hash, **who) as told:
         certified["run_id"] = told["run_id"]
-        before = ctx.clients.calls()
+        before, traffic_before = ctx.clients.calls(), ctx.clients.traffic()
         ctx.journal.check_pins(identify(ctx.clients))
         if approved:
             ctx.journal.set_plan_state(planned.hash, "approved")
             ctx.journal.note("approved", {"plan": planned.hash, "by": getpass.getuser()})
         to_do = _to_do(ctx, planned, phases)
         since = run_before(ctx.journal, told["run_id"])
-        priced = calls(price(to_do, terms_of(ctx, since=since)))
+        terms = terms_of(ctx, since=since)
+        priced, said = calls(price(to_do, terms)), traffic(to_do, terms, planned.weights)
         outcomes = push(
             planned.operations,
             journal=ctx.journal,
@@ -372,7 +376,11 @@ def _apply(
             ctx.journal.set_plan_state(planned.hash, "applied_in_part")
         audited = _audit(ctx, lease, since=since)
         used = {side: count - before[side] for side, count in ctx.clients.calls().items()}
-        applied = Applied(planned.hash, outcomes, used, audited, priced)
+        moved = {
+            side: {way: count - traffic_before[side][way] for way, count in ways.items()}
+            for side, ways in ctx.clients.traffic().items()
+        }
+        applied = Applied(planned.hash, outcomes, used, audited, priced, moved, said)
         told["counts"] = {**applied.counts(), **audited.counts()}
         return applied
 

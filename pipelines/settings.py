@@ -84,6 +84,8 @@ class Limits(Section):
     xero_calls_a_minute: int = Field(default=60, gt=0)
     xero_concurrent: int = Field(default=5, gt=0)
     xero_app_calls_a_minute: int = Field(default=10_000, gt=0)  # of all connections of the app
+    xero_gb_price: Decimal = Field(default=Decimal(0), ge=Decimal(0))  # billed for a GB that Xero sends
+    xero_gb_currency: str = Field(default="AUD", pattern="^[A-Z]{3}$")
     xero_day_reserve: float = Field(default=0.1, ge=0, lt=1)  # share of the day's calls left to other apps
     salesforce_day_reserve: float = Field(default=0.2, ge=0, lt=1)
     shared_dir: Path | None = None  # where the processes of a connection meet; empty: the user's state folder

@@ -82,7 +82,8 @@ class ObjectState:
 
     rows: live rows. complete_as_of: the system's own time up to which everything is known.
     read: fields of the query. asked: fields that the mapping wanted at the last sweep.
-    error: why it keeps an earlier state; null where it is of this snapshot.
+    error: why it keeps an earlier state; null where it is of this snapshot. row_bytes: of Xero, what a row weighed on
+    the line, when enough of them were read last.
     """
 
     side: str
@@ -99,6 +100,7 @@ class ObjectState:
     asked: tuple[str, ...] = ()
     error: str | None = None
     notes: tuple[str, ...] = ()
+    row_bytes: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -55,7 +55,7 @@ def price(operations: pl.DataFrame, terms: Terms) -> dict[str, dict[str, int]]:
     found = {side: dict.fromkeys(PURPOSES, 0) for side in SIDES}
     if operations.is_empty():
         return found
-    records = _records(operations, terms)
+    records = records_of(operations, terms)
     requests = _requests(records, terms)
     for side in SIDES:
         mine = requests.filter(pl.col("system") == side)
@@ -82,10 +82,11 @@ def minutes(priced: Mapping[str, Mapping[str, int]], terms: Terms) -> float:
 # --- Records and requests -------------------------------------------------------------------------------
 
 
-def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+def records_of(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """Give one row a record's write: wave, system, object, entity, what it is and what of it costs a look.
 
     edited: people write there too. resting: it must not leave on an old look, as the protocol's P11 has it.
+    body_bytes: what is sent of it.
     """
     own = pl.col("record_id").str.strip_suffix(PRIMARY)
     creates = pl.col("action") == "create"
@@ -114,6 +115,7 @@ def _records(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     records = marked.group_by("wave", "system", "object", "record", maintain_order=True).agg(
         pl.col("creates", "edited", "guarded", "grouped", "sourced", "resting").any(),
         pl.col("entity").first(),
+        body_bytes=pl.col("native_after").str.len_bytes().sum(),
     )
     # What this very push wrote just before is looked at again before a guarded write.
     first = pl.col("wave").min().over("system", "object", "record")

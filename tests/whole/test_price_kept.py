@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def test_a_push_takes_the_calls_that_its_plan_named(tmp_path: Path) -> None:
     with running(tmp_path / "pair") as pair:
         pair.enable_writes()
         pair.set("audit", history="all")
+        pair.set("limits", xero_gb_price="240000")
         planned = pair.plan()
         marks = pair.marks()
         with pair.opened() as ctx:
@@ -28,3 +30,8 @@ def test_a_push_takes_the_calls_that_its_plan_named(tmp_path: Path) -> None:
         assert counted == {side: first.calls[side] + second.calls[side] for side in marks}
         text = pair.command("show").out
         assert "Calls it will cost: Salesforce" in text
+        assert "Bytes that will come, about: Salesforce" in text
+        # An estimate, which is no more than that in a small book.
+        said, took = first.traffic_priced["xero"]["received"], first.traffic["xero"]["received"]
+        assert 0.5 <= said / took <= 2, (said, took)
+        assert re.search(r"beyond your tier Xero bills \d+\.\d\d AUD for them", text)
