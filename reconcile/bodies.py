@@ -190,6 +190,9 @@ def fitting(value: Any, kind: pl.DataType) -> Any:
         return (
             {"true": True, "false": False}.get(str(value).lower()) if isinstance(value, (bool, str)) else None
         )
+    if isinstance(kind, pl.List):
+        listed = isinstance(value, list) and all(isinstance(one, dict) for one in value)
+        return [{"Name": fitting(one.get("Name"), pl.String())} for one in value] if listed else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

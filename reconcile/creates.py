@@ -367,7 +367,7 @@ def _links_back(known: Mapping[str, Known], source: Source, person: Source | Non
     return found
 
 
-NEW_IN_XERO: Final = {"status": "active", "is_customer": "false", "is_supplier": "false"}
+NEW_IN_XERO: Final = {"status": "active", "is_customer": "false", "is_supplier": "false", "groups": None}
 
 
 def _shown_of_new(known: Known, account: str, made_by: str) -> list[Row]:

@@ -11,7 +11,7 @@ import polars as pl
 from reconcile import bodies
 from reconcile.bodies import dumps, fitting, leaf, merge_pieces, piece_of, read_path, top
 from reconcile.kinds import KINDS
-from reconcile.mapped import STOCK, EntityMapping
+from reconcile.mapped import CONTACT_GROUPS, STOCK, EntityMapping
 from reconcile.model import REJECTS, conform, empty
 from reconcile.money import quoted
 
@@ -19,6 +19,7 @@ ROWS_AT_ONCE: Final = 64  # below this, a chunk with a bad row is read row by ro
 PRIMARY: Final = ":primary"  # what is part of a record in Xero (a person, a price) has no id of its own
 FLAGS: Final = ("IsDeleted", "IsCustomer", "IsSupplier", "IsSold", "IsPurchased", "IsTrackedAsInventory")
 TEXT: Final = pl.String()
+NAMED: Final = pl.List(pl.Struct({"Name": pl.String()}))
 Faults = dict[int, dict[str, str]]  # row -> path -> what is wrong; no path: the whole row
 
 
@@ -74,6 +75,7 @@ def _per_row(faults: Mapping[int, dict[str, str]], height: int) -> pl.Series:
 def _types(entity: EntityMapping, side: str) -> dict[str, pl.DataType]:
     types: dict[str, pl.DataType] = dict.fromkeys(sorted(entity.fields(side)), TEXT)
     types |= {path: pl.Boolean() for path in FLAGS if path in types}
+    types |= {CONTACT_GROUPS: NAMED} if CONTACT_GROUPS in types else {}
     shown = [projection.unit for projection in entity.projections if side == "salesforce"]
     for unit in (*entity.units, *shown):
         types |= dict.fromkeys(unit.leaves(side), KINDS[unit.kind].dtype)

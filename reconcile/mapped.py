@@ -28,7 +28,8 @@ ATTRIBUTES: Final = {
     "xero": ("status", "reference", "is_customer", "is_supplier"),
 }
 PROJECTED: Final = {
-    "is_customer": "boolean", "is_supplier": "boolean", "status": "text", "quantity_on_hand": "number",
+    "is_customer": "boolean", "is_supplier": "boolean", "status": "text", "groups": "text",
+    "quantity_on_hand": "number",
 }  # fmt: skip
 OF_ITEMS: Final = frozenset({"quantity_on_hand"})  # what only a product's projection may show
 
@@ -42,6 +43,7 @@ CONTACT: Final = (
     "LastName",
 )  # fmt: skip
 ITEM: Final = ("ItemID", "Code", "UpdatedDateUTC", "IsSold", "IsPurchased")
+CONTACT_GROUPS: Final = "ContactGroups"  # read where a projection shows them
 STOCK: Final = "QuantityOnHand"
 STOCK_FIELDS: Final = ("IsTrackedAsInventory", STOCK)  # read where a projection shows them
 SHARED_EMAIL: Final = "EmailAddress"  # Xero has one for the party and its primary person
@@ -297,7 +299,7 @@ class EntityMapping:
         if side == "xero" and self.is_item:
             return (*ITEM, *(STOCK_FIELDS if self.shows_stock else ()))
         if side == "xero":
-            return CONTACT
+            return (*CONTACT, *((CONTACT_GROUPS,) if self.shows_groups else ()))
         merged = () if self.is_item else ("MasterRecordId",)  # products can't be merged
         return (*IN_SALESFORCE, *merged, *(PRICE_FIELDS if self.entity == "price" else ()))
 
@@ -309,6 +311,10 @@ class EntityMapping:
     @property
     def shows_stock(self) -> bool:
         return any(projection.from_ == "quantity_on_hand" for projection in self.projections)
+
+    @property
+    def shows_groups(self) -> bool:
+        return any(projection.from_ == "groups" for projection in self.projections)
 
     @property
     def code_unit(self) -> Unit:

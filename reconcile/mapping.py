@@ -416,7 +416,7 @@ def _check_form(entity: EntityMapping) -> None:
     """What belongs to products belongs to nothing else, and the other way round."""
     told = [one.at for one in entity.projections if (one.from_ in OF_ITEMS) != entity.is_item]
     if told:
-        expected = "quantity_on_hand" if entity.is_item else "is_customer, is_supplier or status"
+        expected = "quantity_on_hand" if entity.is_item else "is_customer, is_supplier, groups or status"
         raise WrongMapping(
             at=told[0], found=f"a projection that no {entity.entity} has", expected=f"`from: {expected}`"
         )

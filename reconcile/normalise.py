@@ -20,7 +20,7 @@ from reconcile.decode import PRIMARY, decode_all, decoded_rows, exact_names
 from reconcile.errors import FixData
 from reconcile.ids import GUID, SALESFORCE_PREFIX, iso_instant, long_id, long_ids, wire_instants
 from reconcile.kinds import KINDS
-from reconcile.mapped import DETAILS, PARENT, SHARED_EMAIL, STOCK, EntityMapping, Unit
+from reconcile.mapped import CONTACT_GROUPS, DETAILS, PARENT, SHARED_EMAIL, STOCK, EntityMapping, Unit
 from reconcile.model import BASES, RECORDS, REJECTS, SIDES, VALUES, conform, empty
 from reconcile.money import quoted
 from reconcile.native import (
@@ -160,7 +160,14 @@ def _xero_facts(entity: EntityMapping) -> dict[str, pl.Expr | pl.Series]:
         "modified_by": pl.lit(None, dtype=pl.String),
         "is_customer": pl.col("IsCustomer"),
         "is_supplier": pl.col("IsSupplier"),
+        **({"groups": _group_names()} if entity.shows_groups else {}),
     }
+
+
+def _group_names() -> pl.Expr:
+    """Name a contact's groups in one order; empty where it is in none, null where they are not told."""
+    named = pl.col(CONTACT_GROUPS).list.eval(names.folded(pl.element().struct.field("Name")))
+    return named.list.drop_nulls().list.sort().list.join("; ")
 
 
 def _item_facts(entity: EntityMapping) -> dict[str, pl.Expr | pl.Series]:
@@ -339,6 +346,7 @@ def _projections(
             plain = pl.Series(projection.from_, _numbers(records[projection.from_]), dtype=pl.String)
             records = records.with_columns(plain)
         seen = pl.col("readable") & ~_forgotten(entity, side) & told.is_not_null()
+        told = pl.when(told != "").then(told)  # in no group: that is told too
         frames.append(
             _rows(records.with_columns(seen.alias(f"observed {unit.name}")), entity, side, unit, told)
         )

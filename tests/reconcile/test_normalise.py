@@ -511,6 +511,32 @@ def test_a_boolean_in_quotes_is_one() -> None:
     assert shown.filter(pl.col("unit") == "is_customer")["value"].item() == "true"
 
 
+GROUPS = mapping(
+    "extends: [default]\nentities: {party: {projections: {groups: {salesforce: Xero_Groups__c, from: groups}}}}"
+).entities["party"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen", "shown"),
+    [
+        ({"ContactGroups": [{"Name": "b "}, {"Name": "a"}, {"Name": None}]}, True, "a; b"),
+        ({"ContactGroups": []}, True, None),
+        ({}, False, None),
+        ({"ContactGroups": None}, False, None),
+        ({"ContactGroups": 5}, False, None),
+        ({"ContactGroups": ["a"]}, False, None),
+        ({"ContactGroups": [{"Name": "a"}], "ContactStatus": "GDPRREQUEST"}, False, None),
+    ],
+)
+def test_groups_are_shown_in_one_order_as_far_as_they_are_told(
+    fields: dict[str, object], seen: bool, shown: str | None
+) -> None:
+    canonical = read(contact(1, Name="A", **fields), contact(2, Name="B"), side="xero", entity=GROUPS)
+    (row,) = canonical.projections.filter(pl.col("unit") == "groups").head(1).to_dicts()
+    assert (row["observed"], row["value"]) == (seen, shown)
+    assert record(canonical, "in_scope") is ("ContactStatus" not in fields)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
