@@ -499,7 +499,7 @@ def _theirs(write: Written, moment: datetime) -> datetime:
 def _windows(writes: Sequence[Written]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {side: [] for side in SIDES}
     for one in writes:
-        if one.intent.action == "update" and one.look and one.sent_at:
+        if one.intent.is_edited and one.look and one.sent_at:
             found[one.intent.system].append((one.sent_at - one.look.ours).total_seconds() * 1000)
     return found
 

@@ -82,6 +82,7 @@ class Looks:
         self._overlap = timedelta(seconds=overlap_s)
         self._region, self._now = region, now
         self._looked_at: dict[tuple[str, str], tuple[datetime, datetime]] = {}  # by our clock, by theirs
+        self._far_back: set[tuple[str, str]] = set()
         self._unchanged_since: dict[tuple[str, str], datetime | None] = {}  # of what no look has shown
         # As of when what was read is true: the clocks when its first page came; of one record by its id.
         self._as_of: dict[tuple[str, str, str], tuple[datetime, datetime]] = {}
@@ -106,14 +107,22 @@ class Looks:
 
     # -- reading
 
-    def refresh(self, side: str, object_name: str, *, older_than_s: float = OLD_S) -> None:
-        """Read what changed since the last look, unless that is young enough. older_than_s: how old it may be."""
+    def refresh(
+        self, side: str, object_name: str, *, older_than_s: float = OLD_S, far_back: bool = False
+    ) -> None:
+        """Read what changed since the last look, unless that is young enough. older_than_s: how old it may be.
+
+        far_back: from now on this object's looks reach back as far as the first one, for no condition on the write
+        would catch what was committed long after its stamp.
+        """
         place, now = (side, object_name), self._now()
+        self._far_back |= {place} if far_back else set()
         ours, theirs = self._looked_at.get(place, (None, self._since.get(side)))
         if ours is not None and 0 <= (now - ours).total_seconds() < older_than_s:
             return
-        # What was committed long after its stamp shows at the first look; later ones would list all that we wrote.
-        overlap = self._overlap if ours is None else min(self._overlap, LATE_LISTED)
+        # As far as a pull, later ones would list all that the push itself wrote.
+        far = ours is None or place in self._far_back
+        overlap = self._overlap if far else min(self._overlap, LATE_LISTED)
         since = None if theirs is None else theirs - overlap
         self._unchanged_since.setdefault(place, since)
         found = self._changed(side, object_name, since)

@@ -325,12 +325,12 @@ def _canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMappi
 def _credits(
     ctx: Context, warehouse: Warehouse, mapping: DocumentMapping, locked_until: date | None
 ) -> Credits:
-    """Give what credit notes are made by, where the mapping lets them be made."""
+    """Give what credit notes are made by; without a day none is made, as where the mapping does not let them."""
     name = f"xero.{CREDIT_NOTE}"
     snapshot = _snapshot(warehouse)
-    if mapping.credits != "draft" or name in snapshot.errors or name not in snapshot.complete_as_of:
-        return Credits()
     numbers, standing = credit_numbers(warehouse.raw("xero", CREDIT_NOTE))
+    if mapping.credits != "draft" or name in snapshot.errors or name not in snapshot.complete_as_of:
+        return Credits(None, numbers, standing)  # those that were known still stand in the way
     return Credits(day_of(ctx, warehouse), numbers, standing, locked_until)
 
 

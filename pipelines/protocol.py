@@ -141,10 +141,12 @@ def rests_on_look(intent: Intent) -> bool:
     """P11: say whether a look that is old may let harm be done.
 
     It writes over what people edit; or it makes a record, and nothing but the look keeps the vendor from having two,
-    or from taking an upsert for an update. Of all else the first look of a push is enough.
+    or from taking what was made for a change of what a person made. Of all else the first look of a push is enough:
+    nobody but us gives a record of Xero the id of Salesforce's as its key.
     """
-    taken_once = intent.system == "xero" and has_unique_key(intent)
-    return intent.is_edited or (intent.action == "create" and not taken_once)
+    source, key = str(intent.operations[0].source_id).casefold(), str(intent.natural_key).casefold()
+    ours_alone = intent.system == "xero" and has_unique_key(intent) and source in key
+    return intent.is_edited or (intent.action == "create" and not ours_alone)
 
 
 def wait_for_lost_journal_s(made_at: datetime | None, now: datetime, settled_after_s: float) -> float:

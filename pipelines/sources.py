@@ -75,10 +75,10 @@ class Sources:
             if mine:
                 looks.fetch_ids(SIDE, object_name, mine)
             if mine and entity in MADE_OF_LINES:
-                looks.refresh(SIDE, self._lines)
+                looks.refresh(SIDE, self._lines, far_back=True)
                 moved = self._of_moved(looks, self._lines, self._parent)
             if mine and entity in MADE_OF_LINES and self._original is not None:
-                looks.refresh(SIDE, object_name)  # what takes from a source is no line of it
+                looks.refresh(SIDE, object_name, far_back=True)  # what takes from a source is no line of it
                 moved |= self._of_moved(looks, object_name, self._original)
         # Of what was lost or deleted an invoice is withdrawn, also if it was deleted only since.
         gone = {one.intent_id for one in intents if one.operations[0].unit == WITHDRAWN}

@@ -51,10 +51,11 @@ def credit_numbers(raw: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
     """Give the numbers of all credit notes, and of those that were not thrown away, in small letters. Takes RAW."""
     shown = {KEY_FIELD: pl.String(), "CreditNoteID": pl.String(), "Status": pl.String()}
     table, _ = decoded_bodies(raw, shown, id_field="CreditNoteID")
-    numbers = table.select("Status", number=names.folded(pl.col(KEY_FIELD)).str.to_lowercase()).drop_nulls(
-        "number"
-    )
-    standing = numbers.filter(~pl.col("Status").is_in(list(VOIDED)).fill_null(False))
+    numbers = table.select(
+        "Status", "deleted", number=names.folded(pl.col(KEY_FIELD)).str.to_lowercase()
+    ).drop_nulls("number")
+    gone = pl.col("deleted").fill_null(False) | pl.col("Status").is_in(list(VOIDED)).fill_null(False)
+    standing = numbers.filter(~gone)
     return frozenset(numbers["number"]), frozenset(standing["number"])
 
 

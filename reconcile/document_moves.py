@@ -61,8 +61,8 @@ from reconcile.plan import Plan
 PAIR: Final = ["document_id", "link_id", "invoice_id"]
 ITEM_TO_COME: Final = "needs an item that this plan makes: the next one has it"
 OTHER_CREDIT: Final = (
-    "{}, and its credit note {} is of what it came to before: throw that away in Xero, or make good there "
-    "what is left"
+    "{}, and its credit note {} is of what it came to before: throw that away in Xero (`reconcile plan --full` sees it "
+    "gone), or make good there what is left"
 )
 LEFT_ALONE: Final = ("accept_drift", "xero_wins")  # what lets both sides stand as they are
 
@@ -389,10 +389,14 @@ def _decided(linked: Linked, of: _Sources, known: Known, credits: Credits) -> pl
 
 
 def _credited_otherwise(decided: pl.DataFrame, credits: Credits) -> pl.DataFrame:
-    """Let nothing be done about an approved invoice that has a credit note of ours of another difference."""
-    approved = pl.col("rule").str.contains(r"^(authorised|part_settled|paid|locked) x ")
+    """Let nothing be done about an invoice, approved or voided, that has a credit note of ours of another difference.
+
+    What is refused is told as it is.
+    """
+    stood = pl.col("rule").str.contains(r"^(authorised|part_settled|paid|locked|voided|deleted) x ")
     known = pl.col("rule").str.contains(r" x (agreed|out_of_scope|drifted)")
-    told = approved & ~known & pl.col("other_credit").is_not_null()
+    refused = pl.col("move").cast(pl.String) == "refuse"
+    told = stood & ~known & ~refused & pl.col("other_credit").is_not_null()
     change = (
         pl.col("rule")
         .str.extract(r" x (\w+)")

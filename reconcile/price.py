@@ -28,7 +28,6 @@ ROWS_A_PAGE: Final = {"salesforce": 2000, "xero": 1000}
 BY_KEY: Final = 400  # new records that are read again one by one; more come as a list
 LOOK_LASTS_S: Final = 30  # where it guards what people edit, or new records that could be made twice
 LISTED_AGAIN_S: Final = 60  # what was written in that time before a look is in the next one too
-TAKEN_ONCE: Final = ("Contact", "Item")  # of Xero: it refuses a second one of their key
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def price(operations: pl.DataFrame, terms: Terms) -> dict[str, dict[str, int]]:
     if operations.is_empty():
         return found
     records = records_of(operations, terms)
-    requests = _requests(records, terms)
+    requests = requests_of(records, terms)
     for side in SIDES:
         mine = requests.filter(pl.col("system") == side)
         found[side]["identity"] = 1
@@ -102,8 +101,15 @@ def records_of(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     rows = operations.with_columns(pl.col("system", "entity", "action", "phase").cast(pl.String)).join(
         _waves(operations), on="operation_id", how="left", validate="1:1"
     )
-    numbered = (pl.col("object") == "Invoice") & body.str.contains('"InvoiceNumber"', literal=True)
-    once = (pl.col("system") == "xero") & (pl.col("object").is_in(TAKEN_ONCE) | numbered)
+    # Xero takes these once, and their key holds an id of Salesforce's: nobody else gives it to a record.
+    source = pl.col("source_id").str.to_lowercase()
+    derived = (
+        body.str.extract(r'"InvoiceNumber":\s*"([^"]*)"')
+        .str.to_lowercase()
+        .str.contains(source, literal=True)
+    )
+    numbered = (pl.col("object") == "Invoice") & derived.fill_null(False)
+    once = (pl.col("system") == "xero") & ((pl.col("object") == "Contact") | numbered)
     marked = rows.with_columns(
         record=pl.when(creates).then("operation_id").otherwise(own),
         creates=creates,
@@ -161,7 +167,7 @@ def _waves(operations: pl.DataFrame) -> pl.DataFrame:
         waves = moved
 
 
-def _requests(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+def requests_of(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """Add request: which records go in one call."""
     size = (
         pl.when("guarded").then(GUARDED_A_REQUEST)
@@ -200,7 +206,8 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
     for one in by_object.iter_rows(named=True):
         found[one["system"]] += 1
         if one["system"] == "xero":
-            found["xero"] += _renewed(one["resting"], terms) * _pages(one["records"], one["calls"], terms)
+            pages = -(-relisted(one["records"], one["calls"], terms) // ROWS_A_PAGE["xero"])
+            found["xero"] += renewed(one["resting"], terms) * max(pages, 1)
     whole = requests.filter("grouped")["request"].n_unique()  # a short list, read whole
     found["xero"] += whole
     found["salesforce"] += _parts(requests.filter("fresh"), "salesforce")
@@ -209,17 +216,17 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
     if not sourced.filter(pl.col("entity") != "payment").is_empty():
         looked = set(requests.filter(pl.col("system") == "salesforce")["object"])
         more = terms.reductions is not None and terms.reductions not in looked  # else it is looked at already
-        found["salesforce"] += (1 + more) * (1 + _renewed(sourced["request"].n_unique(), terms))
+        found["salesforce"] += (1 + more) * (1 + renewed(sourced["request"].n_unique(), terms))
     return found
 
 
-def _pages(records: int, requests: int, terms: Terms) -> int:
-    """Give the pages of a look that is renewed: what was written since the one before is in it, and a little more."""
+def relisted(records: int, requests: int, terms: Terms) -> int:
+    """Give the rows of a look that is renewed: what was written since the one before is in it, and a little more."""
     written = (LOOK_LASTS_S + LISTED_AGAIN_S) * terms.xero_calls_a_minute * records / requests / 60
-    return max(-(-int(min(written, records)) // ROWS_A_PAGE["xero"]), 1)
+    return int(min(written, records))
 
 
-def _renewed(requests: int, terms: Terms) -> int:
+def renewed(requests: int, terms: Terms) -> int:
     """Give how often a look runs out while these requests wait for the minute's limit; the first minute is free."""
     a_minute = terms.xero_calls_a_minute
     waited_s = max(requests - a_minute, 0) * 60 / a_minute

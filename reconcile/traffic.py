@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from reconcile.model import SIDES
-from reconcile.price import Terms, price, records_of
+from reconcile.price import Terms, price, records_of, relisted, renewed, requests_of
 
 GB: Final = 1_000_000_000
 CENT: Final = Decimal("0.01")
@@ -43,9 +43,11 @@ def traffic(
     if operations.is_empty():
         return found
     asked = price(operations, terms)
-    records = records_of(operations, terms)
+    records = requests_of(records_of(operations, terms), terms)
     by_object = records.group_by("system", "object").agg(
         pl.col("guarded", "sourced", "body_bytes").sum(),
+        calls=pl.col("request").n_unique(),
+        resting=pl.col("request").filter("resting").n_unique(),
         rows=pl.len(),
         edited=(pl.col("edited") & ~pl.col("creates")).sum(),
     )
@@ -59,6 +61,8 @@ def traffic(
         mine["received"] += round(2 * weight * rows) + (ANSWERED * rows if side == "salesforce" else 0)
         if side == "xero":
             mine["received"] += HISTORY * one["edited"] if terms.history == "all" else 0
+            again = renewed(one["resting"], terms) * relisted(rows, one["calls"], terms)
+            mine["received"] += round(weight * again)
             of_source = weights.get(f"salesforce.{SOURCE}", ADDED["salesforce"])
             found["salesforce"]["received"] += round(of_source * one["sourced"])
     for side in SIDES:

@@ -553,15 +553,16 @@ def moved(evidence: Evidence, plans: Plans) -> list[Violation]:
     for row in evidence.records.values():
         if _kind(row) not in ("invoice", "credit") or not _live(row):
             continue
-        if _kind(row) == "credit" and not re.search(r"[A-Z0-9]{18}-C", str(row.get("CreditNoteNumber"))):
+        note = re.search(r"([A-Z0-9]{18})-C", str(row.get("CreditNoteNumber")).upper())
+        if _kind(row) == "credit" and not note:
             continue
         of = row if _kind(row) == "invoice" else by_number.get(str(row.get("Reference")).upper())
-        if of is None or not _live(of):
-            continue
-        if (due := Decimal(str(of.get("Total") or 0))) and Decimal(str(of.get("AmountCredited") or 0)) == due:
+        due = Decimal(str(of.get("Total") or 0)) if of is not None and _live(of) else Decimal(0)
+        if due and Decimal(str(of.get("AmountCredited") or 0)) == due:
             continue  # credited whole, by whomever: it claims nothing any more
-        sale = _sale_of(of) or by_invoice.get(str(of["InvoiceID"]).casefold(), "")
-        claimed[sale] += Decimal(str(row["SubTotal"])) * (1 if of is row else -1)
+        # A note of ours takes from its sale also where its invoice does not stand any more.
+        sale = note[1] if note else _sale_of(row) or by_invoice.get(str(row["InvoiceID"]).casefold(), "")
+        claimed[sale] += Decimal(str(row["SubTotal"])) * (-1 if note else 1)
         ids[sale].append(str(row.get("CreditNoteID") or row["InvoiceID"]))
     found = []
     for row in sales:

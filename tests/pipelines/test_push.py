@@ -25,6 +25,8 @@ from push_scene import (
     update,
 )
 
+from pipelines import protocol
+from pipelines.intents import Intent, Operation
 from pipelines.xero.client import XeroClient
 from reconcile.errors import LogInAgain, UnexpectedReply
 
@@ -437,6 +439,38 @@ def test_only_what_a_look_protects_is_looked_at_again_in_a_long_push(
     # The first reaches back as far as a pull; later ones not to what this push wrote before.
     ages = [(began - one).total_seconds() for one in since]
     assert ages[0] >= 900 and all(age < 65 for age in ages[1:]), ages
+
+
+@pytest.mark.parametrize(
+    ("made", "rests"),
+    [
+        ({"action": "create", "key_field": "ContactNumber", "natural_key": "001A"}, False),
+        ({"action": "create", "key_field": "InvoiceNumber", "natural_key": "SF-001A-2"}, False),
+        ({"action": "create", "key_field": "InvoiceNumber", "natural_key": "INV-0043"}, True),
+        ({"action": "create", "key_field": "Reference", "natural_key": "SF-001A"}, True),
+        ({"action": "create", "key_field": "CreditNoteNumber", "natural_key": "SF-001A-C123456"}, True),
+        ({"action": "create", "key_field": "Name", "natural_key": "East"}, True),
+        ({"action": "create", "key_field": "Code", "natural_key": "HOSE"}, True),
+        (
+            {"action": "create", "key_field": "ExternalID__c", "natural_key": "001A", "system": "salesforce"},
+            True,
+        ),
+        ({"unit": "phone"}, True),
+        ({"unit": "invoice"}, True),
+        ({"unit": "status"}, True),
+        ({"unit": "reference"}, False),
+        ({"unit": "number"}, False),
+        ({"unit": "status", "rule": "projection party.status"}, False),
+    ],
+)
+def test_what_rests_on_a_young_look(made: dict[str, Any], rests: bool) -> None:
+    action = made.get("action", "update")
+    system = made.get("system", "xero")
+    one = Operation("id", system, "party", "Contact", action, "change", made.get("unit", "record"),
+                    record_id="r", source_id="001a", rule=made.get("rule"))  # fmt: skip
+    key_field, natural_key = made.get("key_field"), made.get("natural_key")
+    intent = Intent("i", system, "Contact", "party", action, "r", key_field, natural_key, {}, (one,))
+    assert protocol.rests_on_look(intent) is rests
 
 
 def looked_at_in_two_pages(

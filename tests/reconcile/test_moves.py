@@ -715,6 +715,9 @@ Made from the table in `reconcile/moves.py` (`python tests/reconcile/test_moves.
 the code). A column is the state of an invoice, a row what happened to its source: the first that holds decides.
 A *call* is legal in that state by the notes on Xero's rules; what needs *approval* is a proposal, and what needs
 *mending* is told or refused. Lines without a known link are paired by position and content.
+
+One thing goes before the table: where a credit note of ours stands that is of another difference than there is now,
+nothing is done about its invoice (approved, or voided since), and that is told (`credited_otherwise`).
 """
 
 

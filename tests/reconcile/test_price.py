@@ -151,12 +151,18 @@ def test_many_calls_outlast_a_look_and_xeros_minute() -> None:
     assert price(frame(*rows), NO_HISTORY)["xero"]["look"] == 1 + 4 * 5
     # What Xero takes once, and our ids, rest on the first look.
     numbered = [
-        creating(n, object="Invoice", native_after='{"InvoiceNumber": "SF-1"}') for n in range(180 * 50)
+        creating(
+            n, object="Invoice", source_id=f"00x{n}Z", native_after=f'{{"InvoiceNumber": "SF-00X{n}Z-2"}}'
+        )
+        for n in range(180 * 50)
     ]
     ids = [operation(n, unit="reference", action="link", phase="link") for n in range(180 * 50)]
     for rows in (numbered, ids, [creating(n) for n in range(180 * 50)]):
         assert price(frame(*rows), NO_HISTORY)["xero"]["look"] == 1
-    unnumbered = [
-        creating(n, object="Invoice", native_after='{"Reference": "SF-1"}') for n in range(180 * 50)
-    ]
-    assert price(frame(*unnumbered), NO_HISTORY)["xero"]["look"] == 1 + 4 * 5
+    for body in (
+        '{"Reference": "SF-1"}',
+        '{"InvoiceNumber": "INV-1"}',
+    ):  # a number that a person may take too
+        taken = [creating(n, object="Invoice", source_id="1", native_after=body) for n in range(180 * 50)]
+        taken = [row | {"source_id": f"00x{n}"} for n, row in enumerate(taken)]
+        assert price(frame(*taken), NO_HISTORY)["xero"]["look"] == 1 + 4 * 5

@@ -29,6 +29,12 @@ def test_a_record_weighs_twice_what_it_weighed_at_the_last_pull() -> None:
     )
 
 
+def test_looks_that_are_renewed_list_what_was_written_meanwhile() -> None:
+    rows = frame(*[operation(n, native_after="{}") for n in range(180 * 50)])
+    found = traffic(rows, TERMS, {"xero.Contact": 1000.0})["xero"]["received"]
+    assert found == 2 * 1000 * 9000 + 4 * 1000 * 4500 + (1 + 1 + 4 * 5) * 300
+
+
 def test_what_no_pull_has_met_weighs_what_is_sent_and_what_its_vendor_adds() -> None:
     rows = [creating(n, object="Invoice", entity="document", native_after="{}" * 200) for n in range(10)]
     found = traffic(frame(*rows), TERMS, {"salesforce.Opportunity": 500.0})
