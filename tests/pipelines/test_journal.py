@@ -389,6 +389,10 @@ def test_a_new_plan_supersedes_those_that_wait(journal: Journal) -> None:
     assert row is not None and row.state == "approved" and row.manifest == {"operations": 3}
     journal.save_plan("b" * 64, {})
     assert [(r.plan_hash[0], r.state) for r in journal.plans()] == [("b", "sealed"), ("a", "superseded")]
+    journal.set_plan_state("b" * 64, "expired")
+    journal.save_plan("b" * 64, {})  # planned again, the same: it may be applied for another day
+    row = journal.plan("b" * 64)
+    assert row is not None and row.state == "sealed"
     with pytest.raises(NeedsApproval):
         journal.set_plan_state("c" * 64, "applied")
     assert dict(journal.outcomes("a" * 64).schema) == dict(OUTCOME_ROWS)
