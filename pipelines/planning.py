@@ -705,7 +705,10 @@ def _seal(
     pins = ctx.journal.pins()
     terms = terms_of(ctx, since=ctx.journal.last_began("apply", before=""))
     weights = _weights(ctx, snapshot, decided.raw, operations)
-    found, moved = price(operations, terms), traffic(operations, terms, weights)
+    recent = {
+        f"{state.side}.{state.object}": state.rows_seen for state in snapshot.objects if state.kind == "delta"
+    }
+    found, moved = price(operations, terms), traffic(operations, terms, weights, recent)
     header = {
         "pair": ctx.settings.pair.name,
         "environment": ctx.settings.pair.environment,
@@ -735,6 +738,7 @@ def _seal(
             "day_share": _day_share(ctx, found),
             "bytes": moved,
             "weights": weights,
+            "recent": recent,
             **_billed(ctx, moved),
         },
         header=header,

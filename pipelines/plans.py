@@ -86,6 +86,11 @@ class Planned:
         return self.price.get("weights", {})
 
     @property
+    def recent(self) -> Mapping[str, int]:
+        """By "side.object" the rows that the delta before this plan showed."""
+        return self.price.get("recent", {})
+
+    @property
     def seen_at(self) -> dict[str, datetime]:
         """By side the earliest time as of which all of its objects are known complete."""
         seen: dict[str, datetime] = {}

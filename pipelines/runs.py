@@ -351,7 +351,7 @@ def _apply(
         to_do = _to_do(ctx, planned, phases)
         since = run_before(ctx.journal, told["run_id"])
         terms = terms_of(ctx, since=since)
-        priced, said = calls(price(to_do, terms)), traffic(to_do, terms, planned.weights)
+        priced, said = calls(price(to_do, terms)), traffic(to_do, terms, planned.weights, planned.recent)
         outcomes = push(
             planned.operations,
             journal=ctx.journal,

@@ -33,11 +33,12 @@ FIELD: Final = 18  # quotes, colon, comma, and what a field holds as a rule
 
 
 def traffic(
-    operations: pl.DataFrame, terms: Terms, weights: Mapping[str, float]
+    operations: pl.DataFrame, terms: Terms, weights: Mapping[str, float], recent: Mapping[str, int]
 ) -> dict[str, dict[str, int]]:
     """Give, by side, the bytes sent and received by a push and by what is read again after it.
 
-    Takes OPERATIONS; weights: "side.object" -> bytes of a row on the line, as far as they are known.
+    Takes OPERATIONS; weights: "side.object" -> bytes of a row on the line, as far as they are known;
+    recent: likewise the rows that the last delta showed, which a first look shows again.
     """
     found = {side: {"sent": 0, "received": 0} for side in SIDES}
     if operations.is_empty():
@@ -59,6 +60,8 @@ def traffic(
         mine["sent"] += one["body_bytes"] + ENVELOPE * (rows - guarded) + GUARDED_ENVELOPE * guarded
         # Twice: Xero shows what it wrote, Salesforce is asked for it at once; and all is read again at the end.
         mine["received"] += round(2 * weight * rows) + (ANSWERED * rows if side == "salesforce" else 0)
+        listed = recent.get(f"{side}.{one['object']}", 0) + terms.before.get((side, one["object"]), 0)
+        mine["received"] += round(weight * listed)
         if side == "xero":
             mine["received"] += HISTORY * one["edited"] if terms.history == "all" else 0
             again = renewed(one["resting"], terms) * relisted(rows, one["calls"], terms)
