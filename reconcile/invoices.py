@@ -104,9 +104,22 @@ def standing(documents: Documents, links: pl.DataFrame, mapping: DocumentMapping
     )
     is_due = pl.col("won") & ~pl.col("gone") & pl.col("due_by_date").fill_null(True)
     due = unlinked.filter(is_due)
-    # What is not due any more is taken for its invoice's own again too: a lost journal hides no draft of a lost sale.
+    # What is not due any more is taken for its invoice's own again too: a lost journal hides no draft of a lost sale,
+    # not even of one that does not show it yet.
+    told = (
+        unlinked.with_columns(due_now=is_due)
+        .join(
+            _carrying(unlinked.filter(~is_due), documents, mapping),
+            on="record_id",
+            how="left",
+            validate="1:1",
+            maintain_order="left",
+        )
+        .with_columns(shown_id=pl.coalesce("shown_id", "carried_id"))
+        .drop("carried_id")
+    )
     shown = _shown(
-        unlinked.with_columns(due_now=is_due).filter(pl.col("shown_id").is_not_null()),
+        told.filter(pl.col("shown_id").is_not_null()),
         documents,
         known,
         mapping,
@@ -263,6 +276,24 @@ def _shown(
             ),
         )
     ).drop("key", "carried", "own", "shared", "due_now")
+
+
+def _carrying(headers: pl.DataFrame, documents: Documents, mapping: DocumentMapping) -> pl.DataFrame:
+    """Give record_id and carried_id: the one invoice that stands and carries an opportunity's key."""
+    alone = (
+        _found(documents)
+        .filter(~pl.col("found_status").is_in(CLOSED))
+        .select(
+            low=_carried(mapping).str.replace(r"-[0-9]{1,6}$", ""),
+            carried_id="found_id",
+            whole=_carried(mapping),
+        )
+    )
+    keys = _keyed(headers, mapping).select("record_id", low=pl.col("key").str.to_lowercase())
+    # A number of a sequence may end like a revision.
+    on = "low" if mapping.moves and mapping.number.kind == "derived" else "whole"
+    found = keys.drop_nulls("low").join(alone, left_on="low", right_on=on, how="inner")
+    return found.filter(pl.len().over("record_id") == 1).select("record_id", "carried_id")
 
 
 def _carried(mapping: DocumentMapping) -> pl.Expr:

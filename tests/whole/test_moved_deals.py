@@ -327,6 +327,22 @@ def test_what_was_voided_and_not_made_again_is_asked_about(moving: Pair) -> None
     assert invoice(pair)["InvoiceNumber"] == before["InvoiceNumber"] + "-2"
 
 
+def test_a_lost_journal_hides_no_draft_of_a_lost_deal_that_does_not_show_it(moving: Pair) -> None:
+    """The invoice was made, the journal was lost before the deal showed it, and then the deal was lost."""
+    pair = moving
+    made = invoice(pair)
+    fields = ("Xero_Invoice_ID__c", "Xero_Invoice_Number__c", "Xero_Invoice_Status__c", "Xero_Invoice_Url__c")
+    edit(pair, deal(pair), StageName="Closed Lost", **dict.fromkeys(fields))
+    for file in (*pair.folder.rglob("journal.*"), *pair.folder.rglob("warehouse.duckdb*")):
+        file.unlink()
+    pair.enable_writes()
+    pair.adopt()
+    assert "it is not won any more" in told(pair.plan(), pair)[0]
+    answer(pair, DEAL, "salesforce")
+    pair.adopt()
+    assert pair.dump("xero")[made["InvoiceID"]]["Status"] == "DELETED"
+
+
 def test_what_is_paid_locked_or_let_stand_is_told_and_left_as_it_is(moving: Pair) -> None:
     pair = moving
     made = {name: invoice(pair, name) for name in DEALS}
