@@ -30,8 +30,8 @@ DEPOSITS: Final = {
     ],
 }  # fmt: skip
 MAPPING: Final = """\
-# The demo's month: invoices follow their deals, what settles them is shown, and deposits are recorded.
-extends: [demo]
+# The demo's month: invoices follow their deals and orders, what settles them is shown, and deposits are recorded.
+extends: [demo, deals_and_orders]
 documents:
   invoice:
     changes: move
@@ -124,6 +124,24 @@ class People:
         )  # fmt: skip
         self.edit(deal, StageName="Closed Won")
 
+    def order(self, account: str, product: str, quantity: int) -> None:
+        """An order of a customer who buys again, at the list's price, activated at once."""
+        customer = self.one("Account", f"Name = '{account}'")
+        book = self.one("Pricebook2", "IsStandard = true")
+        (entry,) = self.find(
+            "select Id, UnitPrice from PricebookEntry where CurrencyIsoCode = 'GBP' "  # noqa: S608 (SOQL, our own names)
+            f"and Product2.ProductCode = '{product}' and Pricebook2Id = '{book['Id']}'"
+        )
+        order = self.make(
+            "Order",
+            AccountId=customer["Id"], EffectiveDate="2026-11-26", Status="Draft", Pricebook2Id=book["Id"],
+        )  # fmt: skip
+        self.make(
+            "OrderItem",
+            OrderId=order, PricebookEntryId=entry["Id"], Quantity=quantity, UnitPrice=float(entry["UnitPrice"]),
+        )  # fmt: skip
+        self.edit(self.one("Order", f"Id = '{order}'"), Status="Activated")
+
     def set_up(self) -> None:
         """An administrator deploys what Salesforce is to show, and the object in which deposits are noted.
 
@@ -133,7 +151,7 @@ class People:
         self.call("PUT", "Currencies", {"Code": "EUR", "Description": "Euro"})
         for wanted in ({"preset": "xero"}, DEPOSITS):
             self.salesforce.post("/sandbox/objects", json=wanted).raise_for_status()
-        for kind in ("Account", "Opportunity"):
+        for kind in ("Account", "Opportunity", "Order"):
             for name in SHOWN_FIELDS[kind]:
                 self.salesforce.post(
                     "/sandbox/fields", json={"object": kind, "add": _field(name)}
@@ -236,6 +254,10 @@ def live_through(ctx: Context, people: People, *, tell: Callable[[str], None]) -
 
     tell("A deal in euro is won: its invoice is in euro, at Xero's rate of the day")
     people.sell_abroad("Pyramid Construction Inc.", "Pyramid: kits for Lyon", "EUR", "KIT-STD", 289)
+    follow()
+
+    tell("A customer orders again, without a deal: the order is activated, and invoiced like one")
+    people.order("Boom FM", "KIT-STD", 3)
     follow()
 
     tell("The month's end: both books, and why they differ")

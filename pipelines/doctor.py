@@ -223,15 +223,16 @@ def _mapped_fields(
 
 def _stages(name: str, seen: Mapping[str, Mapping[str, Any]], mapping: FieldMapping) -> Iterator[Finding]:
     """Hold the mapped stages against those of the org: with a wrong name no deal is ever won."""
-    invoice = mapping.invoice
-    if invoice is None or invoice.salesforce != name or invoice.stages is None:
+    sources = mapping.invoice.sources if mapping.invoice else ()
+    invoice = next((one for one in sources if one.salesforce == name), None)
+    if invoice is None or invoice.stages is None:
         return
     known = [str(one.get("value")) for one in seen.get(invoice.source.stage, {}).get("picklistValues") or ()]
     wrong = [stage for stage in invoice.stages if stage not in known]
     near = [other for stage in wrong for other in get_close_matches(stage, known, n=1)]
     yield _verdict(
         f"salesforce {name}: stages of the mapping", wrong, "not in the org: ", "all there",
-        "Correct documents.invoice.salesforce.stages in the mapping" + (f"; near: {', '.join(near)}." if near else "."),
+        f"Correct {invoice.path}.salesforce.stages in the mapping" + (f"; near: {', '.join(near)}." if near else "."),
     )  # fmt: skip
 
 
@@ -268,8 +269,8 @@ def _xero(settings: Settings, clients: Clients, mapping: FieldMapping | None) ->
     yield from _guarded("xero organisation", lambda: _organisation(client.organisation()))
     yield from _guarded("xero contacts", lambda: _contacts(clients))
     if mapping is not None and mapping.invoice is not None:
-        invoice = mapping.invoice
-        yield from _guarded("xero codes of the mapping", lambda: _codes(client, invoice))
+        for invoice in mapping.invoice.sources:
+            yield from _guarded("xero codes of the mapping", lambda invoice=invoice: _codes(client, invoice))
     yield _scopes(client.auth.granted_scopes(), mapping)
 
 
@@ -289,7 +290,7 @@ def _codes(client: XeroClient, invoice: DocumentMapping) -> Iterator[Finding]:
         near = get_close_matches(code, known, n=3, cutoff=0.4)
         yield _verdict(
             f"xero {what} of the mapping", [] if status == "ACTIVE" else [f"{code}: {status.lower()}"], "",
-            f"{code} is there", f"Correct documents.invoice.lines.{what} in the mapping"
+            f"{code} is there", f"Correct {invoice.path}.lines.{what} in the mapping"
             + (f"; near it: {', '.join(near)}." if near else "."),
         )  # fmt: skip
 
@@ -421,7 +422,8 @@ def _writable(mapping: FieldMapping) -> dict[str, set[str]]:
         fields.update(projection.salesforce for projection in entity.projections)
         fields.update({entity.salesforce.reference} if entity.salesforce.reference else ())
     if mapping.invoice is not None:
-        wanted.setdefault(mapping.invoice.salesforce, set()).update(mapping.invoice.link.fields.values())
+        for one in mapping.invoice.sources:
+            wanted.setdefault(one.salesforce, set()).update(one.link.fields.values())
     if mapping.payments is not None:
         wanted.setdefault(mapping.payments.salesforce, set()).update(mapping.payments.link.values())
     if mapping.settling is not None:

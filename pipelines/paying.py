@@ -65,7 +65,7 @@ def pay_invoices(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decided
             busy=_busy(decided.plan.operations),
         ),
         mapping,
-        invoice.source,
+        invoice.word("source_id"),
     )
     records, names = taken_records(taken, mapping)
     return Payments(

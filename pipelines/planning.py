@@ -485,7 +485,8 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
             *(["document"] if ctx.mapping.invoice else []),
         ]
     if "product" in failed:
-        items = ctx.mapping.invoice is not None and ctx.mapping.invoice.items == "on_demand"
+        invoice = ctx.mapping.invoice
+        items = invoice is not None and any(one.items == "on_demand" for one in invoice.sources)
         failed += [*({"price"} & ctx.mapping.entities.keys()), *(["document"] if items else [])]
     failed += ["credit"] if "document" in failed else []
     failed += ["payment"] if ctx.mapping.payments is not None and "document" in failed else []
@@ -787,7 +788,7 @@ def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
         history=ctx.settings.audit.history,
         xero_calls_a_minute=ctx.settings.limits.xero_calls_a_minute,
         before=made_since(ctx.journal, since) if since else {},
-        reductions=invoice.salesforce if invoice is not None and invoice.source.original else None,
+        reductions=tuple(one.salesforce for one in invoice.sources if one.source.original) if invoice else (),
     )
 
 

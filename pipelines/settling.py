@@ -108,7 +108,7 @@ def _shown(
 ) -> Settling:
     assert made.known is not None, "what is shown was counted"
     links = standing_links(decided, ctx.journal.links())
-    wanted = desired(made.known, links, mapping.salesforce)
+    wanted = desired(made.known, links, tuple(one.salesforce for one in mapping.sources))
     missing = unread(snapshot, "salesforce", tuple(wanted))
     short = {name.partition(".")[2]: why for name, why in missing.items()}
     kept, rejects = within(wanted, warehouse.fields(), short, at=mapping.at)

@@ -43,22 +43,17 @@ class Sources:
         seen_at: datetime | None,
     ) -> None:
         """Take SEEN of a plan; null where it has none, as when an earlier run's intents are settled."""
-        self._seen_at, invoice = seen_at, mapping.invoice
-        self._lines, self._parent = (invoice.lines, invoice.source.parent) if invoice else ("", "")
-        self._original = invoice.source.original if invoice else None
-        self._objects = {DOCUMENT: invoice.salesforce} if invoice else {}
-        self._objects |= {CREDIT: invoice.salesforce} if invoice else {}
-        self._objects |= {PAYMENT: mapping.payments.salesforce} if mapping.payments else {}
+        self._seen_at, self._invoice, self._payments = seen_at, mapping.invoice, mapping.payments
+        objects = [one.salesforce for one in mapping.invoice.sources] if mapping.invoice else []
+        objects += [mapping.payments.salesforce] if mapping.payments else []
         self._bodies: dict[str, Body] = {}
         if seen is not None:
-            mine = seen.filter(pl.col("object").is_in(list(self._objects.values()))).select(
-                "record_id", "body"
-            )
+            mine = seen.filter(pl.col("object").is_in(objects)).select("record_id", "body")
             self._bodies = {which: loads(body) for which, body in mine.iter_rows()}
         # What the plan itself writes there (a number, the link back) is no change.
         self._written: dict[str, set[str]] = {}
         for one in operations:
-            if one.object in self._objects.values():
+            if one.object in objects:
                 self._written.setdefault(one.object, set()).update(json.loads(one.native_after or "{}"))
 
     def stale(self, intents: Sequence[Intent], looks: Looks) -> dict[str, str]:
@@ -66,20 +61,23 @@ class Sources:
         known = [
             one
             for one in intents
-            if (one.entity in self._objects and (one.action == "create" or _moves(one)))
+            if (self._object(one) is not None and (one.action == "create" or _moves(one)))
             and _source(one) in self._bodies
         ]
+        by_object: dict[str, list[Intent]] = {}
+        for one in known:
+            by_object.setdefault(str(self._object(one)), []).append(one)
+        for object_name, mine in by_object.items():
+            looks.fetch_ids(SIDE, object_name, [_source(one) for one in mine])
         moved: set[str] = set()
-        for entity, object_name in self._objects.items():
-            mine = [_source(one) for one in known if one.entity == entity]
-            if mine:
-                looks.fetch_ids(SIDE, object_name, mine)
-            if mine and entity in MADE_OF_LINES:
-                looks.refresh(SIDE, self._lines, far_back=True)
-                moved = self._of_moved(looks, self._lines, self._parent)
-            if mine and entity in MADE_OF_LINES and self._original is not None:
-                looks.refresh(SIDE, object_name, far_back=True)  # what takes from a source is no line of it
-                moved |= self._of_moved(looks, object_name, self._original)
+        for mapping in self._invoice.sources if self._invoice else ():
+            if not any(one.entity in MADE_OF_LINES for one in by_object.get(mapping.salesforce, ())):
+                continue
+            looks.refresh(SIDE, mapping.lines, far_back=True)
+            moved |= self._of_moved(looks, mapping.lines, mapping.source.parent)
+            if mapping.source.original is not None:
+                looks.refresh(SIDE, mapping.salesforce, far_back=True)  # what takes from it is no line of it
+                moved |= self._of_moved(looks, mapping.salesforce, mapping.source.original)
         # Of what was lost or deleted an invoice is withdrawn, also if it was deleted only since.
         gone = {one.intent_id for one in intents if one.operations[0].unit == WITHDRAWN}
         return {
@@ -90,7 +88,7 @@ class Sources:
         }
 
     def _why(self, intent: Intent, looks: Looks, moved: set[str]) -> str | None:
-        object_name, source = self._objects[intent.entity], _source(intent)
+        object_name, source = str(self._object(intent)), _source(intent)
         now = looks.record(SIDE, object_name, source)
         if now is None or now.get("IsDeleted"):
             return GONE
@@ -98,6 +96,14 @@ class Sources:
         names = (then.keys() & now.keys()) - STAMPS - self._written.get(object_name, set())
         same = all(then[name] == now[name] for name in names)  # numbers of both are exact
         return None if same and source not in moved else CHANGED
+
+    def _object(self, intent: Intent) -> str | None:
+        """Give the object of what a document or payment is made from; null: it is made from none."""
+        if intent.entity in MADE_OF_LINES and self._invoice is not None:
+            return self._invoice.of(_source(intent)).salesforce
+        if intent.entity == PAYMENT and self._payments is not None:
+            return self._payments.salesforce
+        return None
 
     def _of_moved(self, looks: Looks, object_name: str, parent: str) -> set[str]:
         """Give the sources of which something was made, changed or taken out since the snapshot. parent: names it."""

@@ -332,7 +332,7 @@ def _bodies(invoices: pl.DataFrame, links: pl.DataFrame, plan: Plan) -> dict[str
 
 def _revision(number: str | None, mapping: DocumentMapping) -> int:
     """Read the revision of a number that was derived from its source's id."""
-    pattern = rf"{re.escape(mapping.number.prefix)}{mapping.source.prefix}[A-Z0-9]{{15}}-(\d{{1,6}})"
+    pattern = rf"{re.escape(mapping.number.prefix)}{mapping.ids}-(\d{{1,6}})"
     match = re.fullmatch(pattern, number or "", re.IGNORECASE)
     return int(match[1]) if match else 1
 

@@ -16,7 +16,16 @@ import polars as pl
 
 from reconcile import names
 from reconcile.codes import check_accounts, read_chart
-from reconcile.coding import NOBODY, Past, coded_lines, held_documents, tax_rates, trial
+from reconcile.coding import (
+    MOST_EXAMPLES,
+    NOBODY,
+    TRIAL,
+    Past,
+    coded_lines,
+    held_documents,
+    tax_rates,
+    trial,
+)
 from reconcile.decode import decoded_bodies
 from reconcile.document_rates import with_rates
 from reconcile.ids import iso_instant, long_ids, wire_instants
@@ -116,23 +125,25 @@ def canonical_documents(
 ) -> Documents:
     """Bring opportunities, lines and invoices into canonical form.
 
-    Takes RAW by "side.object", of the mapping's `objects`; past: what codes are inferred by, where they are. Where
+    Each object that is invoiced is read by its own part of the mapping. Takes RAW by "side.object", of the mapping's
+    `objects`; past: what codes are inferred by, where they are. Where
     the mapping names a rate service, `rated_documents` is to follow.
     Order: headers by date and id, lines by header and position.
     Raises nothing: an opportunity of which no invoice can be made has a reason.
     """
     books = _books(raw, mapping)
-    headers, lines, rejects, options = _read(raw, mapping, books, past)
+    parts = [_read(raw, one, books if one is mapping else _books(raw, one), past) for one in mapping.sources]
     invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
+    options = rows_frame([row for part in parts for row in part[3]], OPERATIONS)
     read = Documents(
-        headers=conform(headers, DOCUMENTS).sort("date", "record_id"),
-        lines=conform(lines, DOCUMENT_LINES).sort("document_id", "position"),
+        headers=pl.concat([conform(part[0], DOCUMENTS) for part in parts]).sort("date", "record_id"),
+        lines=pl.concat([conform(part[1], DOCUMENT_LINES) for part in parts]).sort("document_id", "position"),
         invoices=conform(invoices, INVOICES).sort("record_id"),
-        rejects=pl.concat([*rejects, bad_invoices]),
+        rejects=pl.concat([*(rejects for part in parts for rejects in part[2]), bad_invoices]),
         locked_until=books.locked_until,
         zone=books.zone,
         base_currency=books.base_currency,
-        options=rows_frame(options, OPERATIONS),
+        options=options.unique("operation_id", keep="first", maintain_order=True),
     )
     service = mapping.currencies is not None and mapping.currencies.service
     return read if service else rated_documents(read, raw, mapping, tax_rates=books.rates)
@@ -166,8 +177,16 @@ def rated_documents(
 
 def rule_trial(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> pl.DataFrame:
     """Say for how many lines each rule of codes holds (`coding.TRIAL`). Takes what `canonical_documents` does."""
-    headers, lines, *_ = _read(raw, mapping, _books(raw, mapping), NOBODY)
-    return trial(lines, headers, raw, mapping)
+    tried: list[pl.DataFrame] = []
+    for one in mapping.sources:
+        headers, lines, *_ = _read(raw, one, _books(raw, one), NOBODY)
+        tried += [trial(lines, headers, raw, one)] if one.codes else []
+    by_rule = pl.concat(tried).group_by("rule", "gives", maintain_order=True)
+    counts = ("lines", "documents", "disagree", "held")
+    told = by_rule.agg(
+        pl.col(counts).sum(), examples=pl.col("examples").explode().drop_nulls().head(MOST_EXAMPLES)
+    )
+    return conform(told.sort(pl.col("rule").is_null(), maintain_order=True), TRIAL)
 
 
 def _read(
@@ -317,7 +336,7 @@ def _rate_fault(mapping: DocumentMapping, found: pl.DataFrame, rate: list[Decima
 
 
 def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple[pl.DataFrame, pl.DataFrame]:
-    read, source = mapping.fields("salesforce")[mapping.salesforce], mapping.source
+    read, source = mapping.own_fields("salesforce")[mapping.salesforce], mapping.source
     ruled = {name for rule in mapping.rules for name in rule.columns} - {*BOOLEANS}
     if mapping.moves:
         # What is gone still has its invoice: it is read as it was last seen.
@@ -339,7 +358,7 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
     stated = names.folded(pl.col("CurrencyIsoCode")).str.to_uppercase()
     headers = sound.with_columns(
         record_id=long_ids(sound["record_id"]),
-        name=names.folded(pl.col("Name")),
+        name=pl.coalesce(names.folded(pl.col(one)) for one in source.names),
         account_id=long_ids(sound["AccountId"]),
         won=won.fill_null(False) & stages.fill_null(False),
         reduces=pl.col(source.reduces).fill_null(False) if source.reduces else pl.lit(False),
@@ -354,8 +373,11 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
         currency=pl.coalesce(stated, pl.lit(books.base_currency, pl.String)),
         amount=numbers(sound[source.amount]),
         has_amount=pl.col(source.amount).is_not_null(),
+        came_from=pl.lit(None, pl.String),
         **shown,
     )
+    if mapping.is_one_of_several and source.came_from:
+        headers = headers.with_columns(came_from=long_ids(sound[source.came_from]))
     cut_over = pl.lit(mapping.cut_over, pl.Date)
     due = (
         pl.col("date").dt.offset_by(f"{mapping.due_days}d")

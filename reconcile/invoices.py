@@ -256,7 +256,8 @@ def _shown(
         own=pl.col("own") & (pl.col("own").sum().over("found_id") == 1),
         shared=pl.len().over("found_id") > 1,
     )
-    field, word = mapping.link.id, mapping.source.word
+    field, word = mapping.link.id, mapping.word()
+    another = f"its {field} shows the invoice of another {{}}, as a copy does: empty the field"
     mine = keyed.filter(pl.col("due_now") | pl.col("own"))
     return mine.with_columns(
         stop=pl.coalesce(
@@ -264,16 +265,14 @@ def _shown(
                 pl.lit(f"its {field} names an invoice that is not in the snapshot of Xero")
             ),
             pl.when(pl.col("found_id").is_in(known["xero_id"].str.to_lowercase().implode())).then(
-                pl.lit(f"its {field} shows the invoice of another {word}, as a copy does: empty the field")
+                pl.format(another, word)
             ),
             pl.when(~pl.col("own") & pl.col("shared")).then(
                 pl.lit(
                     f"its {field} shows an invoice that another one shows too: empty it where it is a copy"
                 )
             ),
-            pl.when(~pl.col("own") & _of_another(mapping)).then(
-                pl.lit(f"its {field} shows the invoice of another {word}, as a copy does: empty the field")
-            ),
+            pl.when(~pl.col("own") & _of_another(mapping)).then(pl.format(another, word)),
         )
     ).drop("key", "carried", "own", "shared", "due_now")
 
@@ -306,7 +305,7 @@ def _of_another(mapping: DocumentMapping) -> pl.Expr:
     """Whether an invoice's key was derived from an opportunity's id."""
     if mapping.number.kind == "reserved":
         return pl.lit(False)
-    pattern = f"(?i)^{re.escape(mapping.number.prefix)}{mapping.source.prefix}[a-z0-9]{{15}}(-[0-9]+)?$"
+    pattern = f"(?i)^{re.escape(mapping.number.prefix)}{mapping.ids}(-[0-9]+)?$"
     return pl.col("carried").str.contains(pattern).fill_null(False)
 
 
@@ -353,14 +352,22 @@ def _open(
         .agg(pl.all().first(), found_count=pl.len())
     )
     joined = keyed.join(carrying, on="low", how="left", validate="m:1", maintain_order="left")
+    joined = joined.join(
+        _sold_twice(documents, known, mapping),
+        on="record_id",
+        how="left",
+        validate="1:1",
+        maintain_order="left",
+    )
     taken = known["xero_id"].str.to_lowercase().implode()
     field = mapping.link.number or ""
     said = "Reference" if mapping.number.kind == "xero" else "number"
-    word = mapping.source.word
+    word = mapping.word()
     return joined.with_columns(
         stop=pl.coalesce(
             "reason",
             # What may not be made by us may be there all the same: then its codes are the ledger's.
+            pl.when(pl.col("found_id").is_null()).then("twice"),
             pl.when(pl.col("found_id").is_null()).then("held"),
             pl.when(
                 pl.lit(mapping.number.kind == "reserved"),
@@ -368,8 +375,9 @@ def _open(
                 pl.col("shown_number").is_not_null(),
             ).then(pl.lit(f"its {field} holds another value where the number belongs: empty the field")),
             pl.when(pl.col("low").is_not_null(), pl.len().over("low") > 1).then(
-                pl.lit(
-                    f"its {field} holds a number that another {word} holds too: empty it where it is a copy"
+                pl.format(
+                    f"its {field} holds a number that another {{}} holds too: empty it where it is a copy",
+                    word,
                 )
             ),
             pl.when(pl.col("found_count") > 1).then(
@@ -378,7 +386,7 @@ def _open(
                 )
             ),
             pl.when(pl.col("found_id").is_in(taken)).then(
-                pl.lit(f"the invoice that carries its {said} is another {word}'s")
+                pl.format(f"the invoice that carries its {said} is another {{}}'s", word)
             ),
             pl.when(pl.col("found_status").is_in(CLOSED)).then(
                 pl.format(
@@ -387,7 +395,41 @@ def _open(
                 )
             ),
         )
-    ).drop("low", "found_count")
+    ).drop("low", "found_count", "twice")
+
+
+def _sold_twice(documents: Documents, known: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
+    """Give record_id and twice: why what another object bills too gets no invoice; each record once.
+
+    What came from a sale that is invoiced, or will be, waits for a person; and a sale does of which something that
+    came from it was invoiced before. An invoice that was voided still counts while its source stands: it may be made
+    again.
+    """
+    closed = documents.invoices.filter(pl.col("status").is_in(CLOSED))["record_id"]
+    made = known.select(record_id="salesforce_id", made_id=pl.col("xero_id").str.to_lowercase())
+    is_due = (pl.col("won") & ~pl.col("gone") & pl.col("due_by_date")).fill_null(False)
+    invoice = pl.coalesce("made_id", pl.col("shown_id").str.to_lowercase())
+    has = invoice.is_not_null() & (is_due | ~invoice.is_in(closed.implode()))
+    headers = documents.headers.filter("in_scope").join(made, on="record_id", how="left", validate="1:1")
+    sales = headers.select(
+        "record_id",
+        "came_from",
+        has=has,
+        bills=has | (is_due & (pl.col("line_count") > 0)),
+        said=pl.format("the {} {}", mapping.word(), pl.coalesce("name", "record_id")),
+    )
+    pairs = sales.drop_nulls("came_from").join(
+        sales.select(first="record_id", first_bills="bills", first_said="said"),
+        left_on="came_from", right_on="first", how="inner", validate="m:1", maintain_order="left",
+    )  # fmt: skip
+    told = "{} {} is invoiced: what is sold once is billed once. Leave one of both out by a `scope` of the mapping"
+    later = pairs.filter("first_bills").select(
+        "record_id", twice=pl.format(told, "first_said", pl.lit("that it came from"))
+    )
+    first = pairs.filter("has").select(
+        record_id="came_from", twice=pl.format(told, "said", pl.lit("that came from it"))
+    )
+    return pl.concat([later, first]).unique("record_id", keep="first", maintain_order=True)
 
 
 def _open_by_lock(opened: pl.DataFrame, documents: Documents, mapping: DocumentMapping) -> pl.DataFrame:
@@ -801,6 +843,7 @@ def reference_shown(linked: pl.DataFrame, mapping: DocumentMapping) -> list[Row]
 
 
 def _shown_again(row: Mapping[str, Any], mapping: DocumentMapping) -> Row:
+    mapping = mapping.of(row["record_id"])
     now, then = _to_show(row, _desired(row), mapping)
     return operation_row(
         ENTITY,
@@ -823,6 +866,7 @@ def _shown_again(row: Mapping[str, Any], mapping: DocumentMapping) -> Row:
 
 
 def _adoption(row: Mapping[str, Any], contact: Contact, mapping: DocumentMapping) -> Row:
+    mapping = mapping.of(row["record_id"])
     now, then = _to_show(row, _desired(row), mapping)
     return operation_row(
         ENTITY,
@@ -864,7 +908,7 @@ def making(
     Takes a row of DOCUMENTS and its DOCUMENT_LINES; key: what the invoice is found again by.
     """
     made: list[Row] = []
-    first = contact.depends_on
+    first, mapping = contact.depends_on, mapping.of(row["record_id"])
     if reserve:
         made.append(_reservation(row, key, mapping, first))
         first = made[-1]["operation_id"]
@@ -1037,7 +1081,7 @@ def document_records(documents: Documents, mapping: DocumentMapping) -> tuple[pl
         "record_id",
         "in_scope",
         side=pl.lit("salesforce"),
-        object=pl.lit(mapping.salesforce),
+        object=mapping.object(),
         status=pl.when("gone").then(pl.lit("deleted")).otherwise(pl.lit("active")),
         parent_id="account_id",
     )

@@ -79,11 +79,13 @@ class SourceObject:
     takes_from: str | None  # of such a one's line: the line that it takes from
     original: str | None  # of such a one: the header that it takes from
     named_by_product: bool  # whether code and name of a line's product have to be looked up
+    came_from: str | None  # the field that names the sale of another object that it came from
+    names: tuple[str, ...]  # fields of what people call it, of which the first that is filled counts
 
     @property
     def fields(self) -> frozenset[str]:
         """What is read of a header, besides the fields that the mapping names."""
-        named = {self.is_won, self.stage, "AccountId", self.amount, "Name"}
+        named = {self.is_won, self.stage, "AccountId", self.amount, *self.names}
         return frozenset(named | {*filter(None, [self.reduces, self.original])} | {*IN_SALESFORCE})
 
     @property
@@ -113,6 +115,8 @@ SOURCE_OBJECTS: Final = {
         takes_from=None,
         original=None,
         named_by_product=False,
+        came_from=None,
+        names=("Name",),
     ),
     "Order": SourceObject(
         word="order",
@@ -128,6 +132,8 @@ SOURCE_OBJECTS: Final = {
         takes_from="OriginalOrderItemId",
         original="OriginalOrderId",
         named_by_product=True,
+        came_from="OpportunityId",
+        names=("Name", "OrderNumber"),
     ),
 }
 # What names a line whose own object does not.
@@ -480,11 +486,43 @@ class DocumentMapping:
     codes: LineCodes | None = None  # null: every line has the account and tax above
     currencies: Currencies | None = None  # null: Xero's rate, and Xero refuses a currency that it lacks
     payments: PaymentMapping | None = None  # null: no payment is recorded in Xero
+    path: str = "documents.invoice"  # in the mapping
+    also: tuple[DocumentMapping, ...] = ()  # other objects whose records become invoices of this kind, too
+    is_one_of_several: bool = False  # whether others do: what came from one of theirs is invoiced once
 
     @property
     def source(self) -> SourceObject:
         """What the object that is invoiced calls its parts."""
         return SOURCE_OBJECTS[self.salesforce]
+
+    @property
+    def sources(self) -> tuple[DocumentMapping, ...]:
+        """How each object is read whose records become invoices, this one's own first."""
+        return (self, *self.also)
+
+    def of(self, record_id: str) -> DocumentMapping:
+        """Give how the object of a record is read; what its id does not tell is this one's own."""
+        return next((one for one in self.also if record_id.startswith(one.source.prefix)), self)
+
+    def word(self, record_id: str = "record_id") -> pl.Expr:
+        """What a person calls the record that is named in a column."""
+        return self._told({one.salesforce: one.source.word for one in self.sources}, record_id)
+
+    def object(self, record_id: str = "record_id") -> pl.Expr:
+        """The object of Salesforce of the record that is named in a column."""
+        return self._told({one.salesforce: one.salesforce for one in self.sources}, record_id)
+
+    def _told(self, of: MappingOf[str, str], record_id: str) -> pl.Expr:
+        if not self.also:
+            return pl.lit(of[self.salesforce])
+        prefixed = {one.source.prefix: of[one.salesforce] for one in self.sources}
+        prefix = pl.col(record_id).str.slice(0, 3)
+        return prefix.replace_strict(prefixed, default=of[self.salesforce], return_dtype=pl.String)
+
+    @property
+    def ids(self) -> str:
+        """A pattern of the ids, of 18 characters, of all that is invoiced; without regard to case."""
+        return f"(?:{'|'.join(one.source.prefix for one in self.sources)})[a-zA-Z0-9]{{15}}"
 
     @property
     def moves(self) -> bool:
@@ -503,6 +541,10 @@ class DocumentMapping:
 
     def fields(self, side: str) -> dict[str, frozenset[str]]:
         """Object -> every field that is read of that side."""
+        return _together(*(one.own_fields(side) for one in self.sources))
+
+    def own_fields(self, side: str) -> dict[str, frozenset[str]]:
+        """Object -> every field that is read of that side for this object's records alone."""
         if side == "xero":
             read = {self.xero: INVOICE, **REFERENCE_DATA, **(CURRENCY_LIST if self.currencies else {})}
             read |= {"BrandingTheme": BRANDING_THEME} if self.branding else {}
@@ -513,6 +555,7 @@ class DocumentMapping:
         header |= {name for name in [self.reference] if name}
         header |= {track.field for track in self.tracking if not track.of_line}
         header |= {name for rule in self.rules for name in rule.columns}
+        header |= {self.source.came_from} if self.is_one_of_several and self.source.came_from else set()
         product = {"Product2Id"} if self.items == "on_demand" else set[str]()
         named = {"Product2": frozenset(PRODUCT_NAMES)} if self.source.named_by_product else {}
         product |= {track.field for track in self.tracking if track.of_line}
@@ -639,7 +682,7 @@ def settling_fields(mapping: DocumentMapping, side: str) -> dict[str, frozenset[
         return {name: frozenset(fields) for name, fields in SETTLING.items()}
     if mapping.settled != "shown":
         return {}
-    names = (*SHOWN_BY, "Account", mapping.salesforce)
+    names = (*SHOWN_BY, "Account", *(one.salesforce for one in mapping.sources))
     own = frozenset(IN_SALESFORCE)
     return {name: own | frozenset(SHOWN_FIELDS[name]) for name in names}
 

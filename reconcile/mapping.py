@@ -100,7 +100,8 @@ def _check_documents(
                 expected="a party: an invoice is made out to a contact",
             )
         product = entities.get("product")
-        if document.items == "on_demand" and (product is None or product.create["xero"] == "never"):
+        makes_items = any(one.items == "on_demand" for one in document.sources)
+        if makes_items and (product is None or product.create["xero"] == "never"):
             raise WrongMapping(
                 at=document.at,
                 found="`items: on_demand`, and no product that may be made in Xero",
@@ -544,7 +545,8 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
         **{
             name: value
             for name, value in asdict(document).items()
-            if name not in ("at", "codes", "currencies", "payments", "credits")
+            if name
+            not in ("at", "codes", "currencies", "payments", "credits", "also", "is_one_of_several", "path")
         },
         "cut_over": str(document.cut_over),
         "scope": document.scope and document.scope.sql,
@@ -554,6 +556,7 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
         **({"currencies": plain_currencies(document.currencies)} if document.currencies else {}),
         **({"payments": plain_payments(document.payments)} if document.payments else {}),
         **({"credits": document.credits} if document.credits != "told" else {}),
+        **({"also": [_plain_document(one) for one in document.also]} if document.also else {}),
     }
 
 

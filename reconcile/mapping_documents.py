@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 from typing import Final
 
 from reconcile import reading
@@ -16,8 +17,10 @@ DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "currency", "link", "branding", "tracking", "options", "locked", "changes", "withdraw",
-    "credits", "settled", "payments",
+    "credits", "settled", "payments", "also",
 )  # fmt: skip
+# What another object whose records become invoices, too, may have otherwise.
+ALSO_KEYS: Final = ("salesforce", "date", "status", "reference", "amount", "lines", "tracking")
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
 NUMBER_KEYS: Final = ("kind", "prefix", "digits")
@@ -41,11 +44,29 @@ CREDITS: Final = ("told", "draft")
 def read_documents(tree: Marked) -> dict[str, DocumentMapping]:
     """Give name -> how that document is made. Raises WrongMapping, which names file and line."""
     named = reading.known_keys(tree, "documents", DOCUMENTS)
-    return {name: _document(marked, f"documents.{name}") for name, marked in named.items()}
+    return {name: _with_others(marked, f"documents.{name}") for name, marked in named.items()}
 
 
-def _document(tree: Marked, path: str) -> DocumentMapping:
+def _with_others(tree: Marked, path: str) -> DocumentMapping:
+    """Read how a document is made, with each other object of which it is made, too."""
     keys = reading.known_keys(tree, path, DOCUMENT_KEYS)
+    own = _document(keys, tree, path)
+    shared = {key: value for key, value in keys.items() if key not in ("also", "payments")}
+    others: dict[str, DocumentMapping] = {}
+    for name, marked in reading.named(keys, "also", path):
+        at = f"{path}.also.{name}"
+        other = _document({**shared, **reading.known_keys(marked, at, ALSO_KEYS)}, marked, at)
+        if other.salesforce in (own.salesforce, *others):
+            raise WrongMapping(
+                at=reading.place(marked, at),
+                found=f"{other.salesforce} twice",
+                expected=f"another object: {', '.join(SOURCE_OBJECTS)}",
+            )
+        others[other.salesforce] = replace(other, is_one_of_several=True)
+    return replace(own, also=tuple(others.values()), is_one_of_several=bool(others))
+
+
+def _document(keys: MappingOf[str, Marked], tree: Marked, path: str) -> DocumentMapping:
     header = _part(keys, "salesforce", tree, path, HEADER_KEYS)
     lines = _part(keys, "lines", tree, path, LINES_KEYS)
     target = _part(keys, "xero", tree, path, ("object",))
@@ -91,6 +112,7 @@ def _document(tree: Marked, path: str) -> DocumentMapping:
         credits=reading.choice(keys.get("credits"), f"{path}.credits", CREDITS, "told"),
         settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
         at=f"{tree.key_at or tree.at}: {path}",
+        path=path,
         codes=read_line_codes(
             lines,
             f"{path}.lines",

@@ -237,6 +237,8 @@ DOCUMENTS: Final[Schema] = {
     "releasable": pl.Boolean,  # rules alone hold it: a person may let it go
     "asked": pl.String,  # of what waits for that: the invoice that would be made, as JSON; null: nobody is asked
     "released": pl.String,  # why it was held before somebody let it go
+    "came_from": pl.String,  # the record of another object, invoiced too, that it came from; null: none
+    "line_count": pl.Int64,
 }
 
 DOCUMENT_LINES: Final[Schema] = {

@@ -18,7 +18,7 @@ from reconcile.bodies import dumps
 from reconcile.decode import decoded_bodies
 from reconcile.documents import CLOSED, organisation_days
 from reconcile.ids import long_ids
-from reconcile.mapped import PaymentMapping, SourceObject
+from reconcile.mapped import PaymentMapping
 from reconcile.merge import difference_fingerprint
 from reconcile.model import DRIFT, OPERATIONS, RECORDS, REJECTS, TAKEN, VALUES, conform, rows_frame
 from reconcile.money import EXACT, XERO_PLACES, exact, has_decimals, minor_units, numbers, quoted, spelled
@@ -154,8 +154,8 @@ def bank_account(raw: pl.DataFrame, named: str) -> BankAccount:
 # --- Decisions ----------------------------------------------------------------------------------------
 
 
-def payments(books: Books, mapping: PaymentMapping, source: SourceObject) -> Paying:
-    """Say what is to be done for each record that says that money was taken.
+def payments(books: Books, mapping: PaymentMapping, word: pl.Expr) -> Paying:
+    """Say what is to be done for each record that says that money was taken. word: what its source is called.
 
     What is made already is compared and shown, never changed: Xero lets a payment be made or taken back only.
     """
@@ -175,7 +175,7 @@ def payments(books: Books, mapping: PaymentMapping, source: SourceObject) -> Pay
     new = unlinked.filter(due).drop("payment_id", "link_id")
     # What is not due any more is taken for its payment's own too: a lost journal hides no payment that stands.
     lapsed = _lapsed(unlinked.filter(~due), placed, there, books, mapping).select(made.columns)
-    judged = _judged(new, there, books, mapping, source)
+    judged = _judged(new, there, books, mapping, word)
     found = judged.filter(pl.col("stop").is_null(), pl.col("payment_id").is_not_null())
     asked = judged.filter(pl.col("stop").is_null(), pl.col("payment_id").is_null())
     asked = _with_alike(asked, there, books, mapping)
@@ -273,7 +273,7 @@ def _payments(known: Settlement) -> pl.DataFrame:
 
 
 def _judged(
-    new: pl.DataFrame, there: pl.DataFrame, books: Books, mapping: PaymentMapping, source: SourceObject
+    new: pl.DataFrame, there: pl.DataFrame, books: Books, mapping: PaymentMapping, word: pl.Expr
 ) -> pl.DataFrame:
     """Add key, payment_id (one that is its payment already) and stop: why nothing is recorded now; null: it can be."""
     carrying = (
@@ -301,7 +301,7 @@ def _judged(
     )
     return found.with_columns(
         currency=pl.coalesce("currency", "invoice_currency"),
-        stop=pl.coalesce(*_of_found(mapping, taken), *_of_new(books, mapping, source)),
+        stop=pl.coalesce(*_of_found(mapping, taken), *_of_new(books, mapping, word)),
     ).drop("by_field", "shown_invoice", "shown_paid", "shown_is", "shown_payment", "carriers")
 
 
@@ -340,7 +340,7 @@ def _of_found(mapping: PaymentMapping, taken: pl.Expr | pl.Series) -> list[pl.Ex
     ]  # fmt: skip
 
 
-def _of_new(books: Books, mapping: PaymentMapping, source: SourceObject) -> list[pl.Expr]:
+def _of_new(books: Books, mapping: PaymentMapping, word: pl.Expr) -> list[pl.Expr]:
     """Say why no payment can be made of a record; of one that is there already nothing is asked."""
     places = pl.min_horizontal(minor_units(pl.col("invoice_currency")), pl.lit(XERO_PLACES))
     currency, status = pl.coalesce("currency", "invoice_currency"), pl.col("invoice_status")
@@ -354,8 +354,10 @@ def _of_new(books: Books, mapping: PaymentMapping, source: SourceObject) -> list
         *(pl.when(places == count).then(has_decimals(number, count)) for count in range(XERO_PLACES + 1))
     )
     cases: list[pl.Expr] = [
-        pl.when(pl.col("source_id").is_null()).then(pl.lit(f"it names no {source.word}: fill {mapping.source}")),
-        pl.when(pl.col("invoice_id").is_null()).then(pl.lit(f"its {source.word} has no invoice yet")),
+        pl.when(pl.col("source_id").is_null()).then(
+            pl.format(f"it names no {{}}: fill {mapping.source}", word)
+        ),
+        pl.when(pl.col("invoice_id").is_null()).then(pl.format("its {} has no invoice yet", word)),
         pl.when(status.is_null()).then(pl.lit("its invoice is not in the snapshot of Xero")),
         pl.when(number.is_null() | (number <= 0)).then(
             pl.lit(f"{mapping.amount} holds no amount above zero: nothing can be recorded")

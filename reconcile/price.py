@@ -34,15 +34,15 @@ LISTED_AGAIN_S: Final = 60  # what was written in that time before a look is in 
 class Terms:
     """What the price depends on besides the operations.
 
-    before: (system, object) -> new records of the run before, which are read again once more. reductions: the object
-    of which a record may take from what a document is made from; null: there is none.
+    before: (system, object) -> new records of the run before, which are read again once more. reductions: the objects
+    of which a record may take from what a document is made from.
     """
 
     guarded: bool = True  # push.guard: record
     documents_at_once: int = 50
     history: str = "all"  # audit.history
     xero_calls_a_minute: int = 60
-    reductions: str | None = None
+    reductions: tuple[str, ...] = ()
     before: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -215,7 +215,7 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
     found["salesforce"] += _parts(sourced, "salesforce")
     if not sourced.filter(pl.col("entity") != "payment").is_empty():
         looked = set(requests.filter(pl.col("system") == "salesforce")["object"])
-        more = terms.reductions is not None and terms.reductions not in looked  # else it is looked at already
+        more = len(set(terms.reductions) - looked)  # else it is looked at already
         found["salesforce"] += (1 + more) * (1 + renewed(sourced["request"].n_unique(), terms))
     return found
 

@@ -41,7 +41,8 @@ def check_mapping(mapping: Mapping, fields: pl.DataFrame) -> None:
         for side in SIDES:
             _check_side(entity, side, known)
     if mapping.invoice is not None:
-        _check_document(mapping.invoice, known)
+        for document in mapping.invoice.sources:
+            _check_document(document, known)
 
 
 def _check_side(
@@ -100,7 +101,7 @@ def _check_document(
     document: DocumentMapping, known: MappingOf[tuple[str, str], dict[str, dict[str, Any]]]
 ) -> None:
     """The opportunity must have the fields that are read, of their types, and those that show the invoice."""
-    for name, fields in sorted(document.fields("salesforce").items()):
+    for name, fields in sorted(document.own_fields("salesforce").items()):
         schema = known.get(("salesforce", name))
         if schema is None:
             objects = [found for where, found in known if where == "salesforce"]

@@ -6,7 +6,7 @@ Salesforce is put back, and the reason says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -121,21 +121,25 @@ def owners(invoices: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def desired(known: Settlement, links: pl.DataFrame, source: str) -> dict[str, pl.DataFrame]:
+def desired(known: Settlement, links: pl.DataFrame, sources: Sequence[str]) -> dict[str, pl.DataFrame]:
     """Give what each object has to show, by its name, in the order in which it can be written.
 
-    Takes LINKS; source: the object that is invoiced (Opportunity or Order).
+    Takes LINKS; sources: the objects that are invoiced (Opportunity, Order).
     """
     owned = owners(known.invoices, links)
     parents = owned.drop("is_owned")
-    documents = links.filter(
-        pl.col("entity").cast(pl.String) == "document",
-        pl.col("salesforce_id").str.starts_with(SOURCE_OBJECTS[source].prefix),
-    )
+    documents = links.filter(pl.col("entity").cast(pl.String) == "document")
+
+    def of(source: str) -> pl.DataFrame:
+        prefix = SOURCE_OBJECTS[source].prefix
+        return shown_sources(
+            known.invoices, documents.filter(pl.col("salesforce_id").str.starts_with(prefix))
+        )
+
     return {
         INVOICES: shown_invoices(known.invoices, parents),
         PAYMENTS: shown_payments(known.ledger, parents),
-        source: shown_sources(known.invoices, documents),
+        **{source: of(source) for source in sources},
         "Account": shown_accounts(account_balances(known.balances, links)),
     }
 

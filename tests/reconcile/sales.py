@@ -18,6 +18,7 @@ from reconcile.mapped import DocumentMapping
 from reconcile.mapping import load_mapping
 from reconcile.plan import Part, Plan, build_plan
 
+SOLD = ("Opportunity", "OpportunityLineItem", "Order", "OrderItem", "Product2")
 RATES = {"OUTPUT2": "20", "ZERORATEDOUTPUT": "0", "RRINPUT": "5"}
 
 
@@ -31,7 +32,7 @@ class Sales(Books):
     documents: Documents | None = None
 
     def __post_init__(self) -> None:
-        self.salesforce |= {"Opportunity": {}, "OpportunityLineItem": {}}
+        self.salesforce |= {name: {} for name in SOLD}
         self.lists |= {"Organisation": {}, "Account": {}, "TaxRate": {}, "Item": {}}
         self.organisation()
         self.ledger("200")
@@ -89,6 +90,20 @@ class Sales(Books):
             self._salesforce("OpportunityLineItem", salesforce_id("00k", number * 100 + place), row)
         return opportunity
 
+    def activated(self, number: int, account: str | None, *lines: Mapping[str, Any], **fields: Any) -> str:
+        """An activated order, whose TotalAmount is what its lines give."""
+        known: dict[str, Any] = {
+            "Name": None, "OrderNumber": f"{number:08d}", "AccountId": account, "Status": "Activated",
+            "StatusCode": "Activated", "EffectiveDate": "2026-11-20", "OpportunityId": None,
+            "TotalAmount": sum((_line_total(line) for line in lines), Decimal(0)),
+        }  # fmt: skip
+        order = self._salesforce("Order", salesforce_id("801", number), known | fields)
+        for place, one in enumerate(lines, start=1):
+            row = {"OrderId": order, "OrderItemNumber": str(place), **one}
+            row["Description"] = row["Description"] or row["Name"]  # of its own an order's line has no name
+            self._salesforce("OrderItem", salesforce_id("802", number * 100 + place), row)
+        return order
+
     def invoice(self, **fields: Any) -> str:
         """An invoice as Xero keeps it, with totals of its own reckoning."""
         record_id = xero_id(7000 + len(self.invoices) + 1)
@@ -108,10 +123,7 @@ class Sales(Books):
     # --- Planning and writing
 
     def raw(self) -> dict[str, pl.DataFrame]:
-        ours = {
-            f"salesforce.{name}": raw_of(self.salesforce[name])
-            for name in ("Opportunity", "OpportunityLineItem")
-        }
+        ours = {f"salesforce.{name}": raw_of(self.salesforce[name]) for name in SOLD}
         theirs = {f"xero.{name}": raw_of(bodies) for name, bodies in self.lists.items()}
         return ours | theirs | {"xero.Invoice": raw_of(self.invoices)}
 
@@ -189,6 +201,14 @@ def sales(text: str = "", **keys: str) -> Sales:
     shipped = library()
     whole = f"extends: [default]\n{text}documents:\n  invoice:\n{invoice}"
     return Sales(load_mapping(whole, name="mine.yaml", library=shipped))
+
+
+def deals_and_orders(**keys: str) -> Sales:
+    """Books in which opportunities and orders become invoices."""
+    given = {"cut_over": "2026-11-01", **keys}
+    invoice = "".join(f"    {key}: {value}\n" for key, value in given.items())
+    whole = f"extends: [default, deals_and_orders]\ndocuments:\n  invoice:\n{invoice}"
+    return Sales(load_mapping(whole, name="mine.yaml", library=library()))
 
 
 def linked(books: Sales, number: int = 1) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconcile import model
-from reconcile.mapped import SOURCE_OBJECTS, PaymentMapping, Rule
+from reconcile.mapped import PaymentMapping, Rule
 from reconcile.merge import difference_fingerprint
 from reconcile.payments import BankAccount, Books, Paying, bank_account, payments, read_taken
 from reconcile.settled import Ledger
@@ -37,7 +37,7 @@ MAPPING = PaymentMapping(
     link={"id": "Xero_Payment_ID__c", "status": "Xero_Payment_Status__c"},
     at="mapping.yaml:1: documents.invoice.payments",
 )
-SOURCE = SOURCE_OBJECTS["Opportunity"]
+WORD = pl.lit("opportunity")
 
 
 def record(number: int) -> str:
@@ -128,7 +128,7 @@ class World:
             locked_until=None,
             base_currency="GBP",
         )
-        return payments(replace(books, **self.rest), MAPPING, SOURCE)
+        return payments(replace(books, **self.rest), MAPPING, WORD)
 
     def _paid(self, invoice_id: str) -> Decimal:
         return sum(

@@ -111,7 +111,7 @@ def test_documents_are_held_against_their_sources_and_lines() -> None:
 
 def test_what_may_take_from_an_order_is_a_question_more() -> None:
     rows = [creating(n, object="Invoice", entity="document", source_id=f"o{n}") for n in range(60)]
-    terms = replace(NO_HISTORY, reductions="Order")
+    terms = replace(NO_HISTORY, reductions=("Order",))
     assert of(*rows, terms=terms)["salesforce"] == {"identity": 1, "look": 4}
     shown = operation(99, "salesforce", object="Order", entity="document", unit="reference", action="link")
     assert of(*rows, shown, terms=terms)["salesforce"]["look"] == 4  # it is looked at anyway

@@ -103,7 +103,7 @@ def org() -> Org:
 
 
 def plan(known: Settlement, held: pl.DataFrame, there: Org, written: Any = None) -> pl.DataFrame:
-    wanted = desired(known, held, "Opportunity")
+    wanted = desired(known, held, ("Opportunity",))
     shown = {name: raw(rows) for name, rows in there.items()}
     found = unlike(wanted, shown, owners(known.invoices, held), whole=known.is_whole)
     return showing_operations(found, wanted, written or {}, at=AT)
@@ -219,7 +219,7 @@ def of_org(*left_out: str) -> pl.DataFrame:
 
 
 def test_what_an_org_lacks_is_told_with_its_place_and_the_rest_goes_on() -> None:
-    wanted = desired(books([{"contact": ACME, "total": 1}]), PARTIES, "Opportunity")
+    wanted = desired(books([{"contact": ACME, "total": 1}]), PARTIES, ("Opportunity",))
     kept, told = within(wanted, of_org("Account.Xero_Credit__c"), {}, at=AT)
     assert kept.keys() == wanted.keys()
     assert "Xero_Credit__c" not in kept["Account"].columns
@@ -234,7 +234,7 @@ def test_what_an_org_lacks_is_told_with_its_place_and_the_rest_goes_on() -> None
 
 
 def test_the_fields_of_the_mapping_are_those_that_are_shown() -> None:
-    wanted = desired(books([]), PARTIES, "Opportunity")
+    wanted = desired(books([]), PARTIES, ("Opportunity",))
     assert {name: set(frame.columns) - {"key"} for name, frame in wanted.items()} == {
         name: set(SHOWN_FIELDS[name]) for name in wanted
     }

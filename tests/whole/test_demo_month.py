@@ -25,7 +25,7 @@ def test_a_month_of_business_ends_at_rest_and_explained(pair: Pair) -> None:
     steps: list[str] = []
     with pair._checks(), pair.opened() as ctx:
         planned = live_through(ctx, people, tell=steps.append)
-    assert len(steps) == 9
+    assert len(steps) == 10
     assert planned.operations.is_empty() and not planned.alarms
     found = standing(planned.control_totals, planned.differences)
     assert found.proved
@@ -40,6 +40,13 @@ def test_a_month_of_business_ends_at_rest_and_explained(pair: Pair) -> None:
     assert (abroad["CurrencyCode"], abroad["SubTotal"]) == ("EUR", 578)
     assert abroad["CurrencyRate"] != 1
     assert set(planned.control_totals["currency"]) == {"GBP", "EUR"}
+    (order,) = people.find(
+        "select Id, OrderNumber, TotalAmount, Xero_Invoice_ID__c, Xero_Invoice_Amount_Due__c from Order"
+    )
+    again = people.call("GET", f"Invoices/{order['Xero_Invoice_ID__c']}")
+    assert again["InvoiceNumber"] == f"SF-{order['Id'].upper()}"
+    assert (again["SubTotal"], again["Reference"]) == (order["TotalAmount"], order["OrderNumber"])
+    assert order["Xero_Invoice_Amount_Due__c"] == again["Total"]
 
     till = Till(pair)
     larkfield, boom = people.invoice("Larkfield"), people.invoice("Boom FM")
