@@ -38,6 +38,7 @@ class Operation:
     unit: str
     record_id: str | None = None
     source_id: str | None = None
+    made_from: list[str] | None = None  # the records that the source is made of; null: itself
     link_id: str | None = None
     after: str | None = None  # of an invoice: what it must amount to
     native_before: str | None = None

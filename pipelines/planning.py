@@ -257,8 +257,9 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         return Decided(plan, tuple(parts), fields, raw)
     past = _past(ctx, ctx.mapping.invoice, links_of["party"])
     invoicing = _invoicing(
-        ctx.mapping.invoice, warehouse, links_known, bases, decisions, raw, links_of["party"], past
-    )
+        ctx.mapping.invoice, warehouse, links_known, bases, decisions, raw, links_of["party"], past,
+        day_of(ctx, warehouse),
+    )  # fmt: skip
     needed = invoicing.standing.accounts, invoicing.standing.products(invoicing.documents.lines)
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     decided = Decided(plan, tuple(parts), fields, raw, invoicing)
@@ -285,18 +286,19 @@ def _invoicing(
     seen: Mapping[str, pl.DataFrame],
     parties: pl.DataFrame,
     past: Past,
+    today: date | None,
 ) -> Invoicing:
     """Read what invoices are made of, and say where each opportunity stands. parties: LINKS."""
     raw = {name: warehouse.raw(*name.split(".")) for name in mapping.objects}
     if mapping.moves:
         raw[f"xero.{mapping.xero}"] = with_fresh_bodies(raw[f"xero.{mapping.xero}"], links, bases)
-    documents = _canonical_documents(raw, mapping, past)
+    known = model.conform(links.filter(pl.col("entity") == "document"), model.LINKS)
+    documents = _canonical_documents(raw, mapping, past, known, today)
     if mapping.by_terms:
         documents = due_by_terms(documents, parties, {**seen, **raw})
     documents = with_holds(documents, decisions, mapping)
     found = standing(documents, links, mapping)
     records, named = document_records(documents, mapping)
-    known = model.conform(links.filter(pl.col("entity") == "document"), model.LINKS)
     return Invoicing(
         raw=raw,
         documents=documents,
@@ -307,9 +309,16 @@ def _invoicing(
     )
 
 
-def _canonical_documents(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping, past: Past) -> Documents:
+def _canonical_documents(
+    raw: Mapping[str, pl.DataFrame],
+    mapping: DocumentMapping,
+    past: Past,
+    links: pl.DataFrame,
+    today: date | None,
+) -> Documents:
     """Read the documents; where their rates are a service's, ask it for those of their days."""
-    documents, policy = canonical_documents(raw, mapping, past), mapping.currencies
+    documents = canonical_documents(raw, mapping, past, links=links, today=today)
+    policy = mapping.currencies
     if policy is None or not policy.service:
         return documents
     from pipelines.rate_service import ask_service, load_service
@@ -862,7 +871,9 @@ def compensate(
 
 def _seen(raw: Mapping[str, pl.DataFrame], operations: pl.DataFrame) -> pl.DataFrame:
     """Give SEEN: the rows, as they were pulled, of all records that the operations write or are made from."""
-    ids = pl.concat([operations["record_id"], operations["source_id"]]).drop_nulls()
+    ids = pl.concat(
+        [operations["record_id"], operations["source_id"], operations["made_from"].explode()]
+    ).drop_nulls()
     wanted = ids.str.strip_suffix(":primary").unique().implode()
     frames = [
         rows.filter(pl.col("record_id").is_in(wanted)).with_columns(

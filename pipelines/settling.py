@@ -53,13 +53,14 @@ class Settling:
 
 
 def day_of(ctx: Context, warehouse: Warehouse) -> date | None:
-    """Give the day, in the organisation's calendar, as of which the snapshot is known; null where nothing settles.
+    """Give the day, in the organisation's calendar, as of which the snapshot is known; null where nothing asks for it.
 
-    By Xero's own clock: what is overdue moves with it, and with nothing else.
+    By Xero's own clock: what is overdue, and what is billed later, moves with it and with nothing else.
     """
     snapshot = warehouse.snapshot()
     read = snapshot.complete_as_of.get("xero.Invoice") if snapshot else None
-    if ctx.mapping.settling is None or read is None:
+    invoice = ctx.mapping.invoice
+    if read is None or (ctx.mapping.settling is None and not (invoice is not None and invoice.bills_later)):
         return None
     types: dict[str, pl.DataType] = {"OrganisationID": pl.String(), "Timezone": pl.String()}
     found, _ = decoded_bodies(warehouse.raw("xero", "Organisation"), types, id_field="OrganisationID")

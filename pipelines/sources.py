@@ -61,17 +61,20 @@ class Sources:
         known = [
             one
             for one in intents
-            if (self._object(one) is not None and (one.action == "create" or _moves(one)))
-            and _source(one) in self._bodies
+            if (one.action == "create" or _moves(one))
+            and any(source in self._bodies for _, source in self._made_of(one))
         ]
-        by_object: dict[str, list[Intent]] = {}
+        by_object: dict[str, list[str]] = {}
+        of_lines: set[str] = set()
         for one in known:
-            by_object.setdefault(str(self._object(one)), []).append(one)
+            for object_name, source in self._made_of(one):
+                by_object.setdefault(object_name, []).append(source)
+                of_lines |= {object_name} if one.entity in MADE_OF_LINES else set()
         for object_name, mine in by_object.items():
-            looks.fetch_ids(SIDE, object_name, [_source(one) for one in mine])
+            looks.fetch_ids(SIDE, object_name, mine)
         moved: set[str] = set()
         for mapping in self._invoice.sources if self._invoice else ():
-            if not any(one.entity in MADE_OF_LINES for one in by_object.get(mapping.salesforce, ())):
+            if mapping.salesforce not in of_lines:
                 continue
             looks.refresh(SIDE, mapping.lines, far_back=True)
             moved |= self._of_moved(looks, mapping.lines, mapping.source.parent)
@@ -88,22 +91,26 @@ class Sources:
         }
 
     def _why(self, intent: Intent, looks: Looks, moved: set[str]) -> str | None:
-        object_name, source = str(self._object(intent)), _source(intent)
-        now = looks.record(SIDE, object_name, source)
-        if now is None or now.get("IsDeleted"):
-            return GONE
-        then = self._bodies[source]
-        names = (then.keys() & now.keys()) - STAMPS - self._written.get(object_name, set())
-        same = all(then[name] == now[name] for name in names)  # numbers of both are exact
-        return None if same and source not in moved else CHANGED
-
-    def _object(self, intent: Intent) -> str | None:
-        """Give the object of what a document or payment is made from; null: it is made from none."""
-        if intent.entity in MADE_OF_LINES and self._invoice is not None:
-            return self._invoice.of(_source(intent)).salesforce
-        if intent.entity == PAYMENT and self._payments is not None:
-            return self._payments.salesforce
+        for object_name, source in self._made_of(intent):
+            now = looks.record(SIDE, object_name, source)
+            if now is None or now.get("IsDeleted"):
+                return GONE
+            then = self._bodies.get(source, {})
+            names = (then.keys() & now.keys()) - STAMPS - self._written.get(object_name, set())
+            same = all(then[name] == now[name] for name in names)  # numbers of both are exact
+            if not same or source in moved:
+                return CHANGED
         return None
+
+    def _made_of(self, intent: Intent) -> list[tuple[str, str]]:
+        """Give object and id of each record that a document or payment is made from; others are made from none."""
+        first = intent.operations[0]
+        sources = first.made_from or [str(first.source_id)]
+        if intent.entity in MADE_OF_LINES and self._invoice is not None:
+            return [(self._invoice.of(one).salesforce, one) for one in sources]
+        if intent.entity == PAYMENT and self._payments is not None:
+            return [(self._payments.salesforce, one) for one in sources]
+        return []
 
     def _of_moved(self, looks: Looks, object_name: str, parent: str) -> set[str]:
         """Give the sources of which something was made, changed or taken out since the snapshot. parent: names it."""
@@ -115,10 +122,6 @@ class Sources:
             and self._seen_at is not None
             and at > self._seen_at
         }
-
-
-def _source(intent: Intent) -> str:
-    return str(intent.operations[0].source_id)
 
 
 def _moves(intent: Intent) -> bool:

@@ -18,8 +18,10 @@ import polars as pl
 from reconcile import names
 from reconcile.bodies import dumps
 from reconcile.decode import decoded_bodies
+from reconcile.grouping import document_key
 from reconcile.invoices import line_body, line_told
 from reconcile.mapped import DocumentMapping
+from reconcile.model import CLOSED
 from reconcile.money import spelled
 from reconcile.moves import Linked, compared, paired
 from reconcile.operations import Row, operation_row
@@ -29,7 +31,6 @@ OBJECT: Final = "CreditNote"
 KEY_FIELD: Final = "CreditNoteNumber"
 CENT: Final = Decimal("0.01")
 FOUR_DECIMALS: Final = Decimal("0.0001")
-VOIDED: Final = ("VOIDED", "DELETED")
 MARK: Final = 6  # characters of the difference's fingerprint, in the number
 
 
@@ -54,15 +55,15 @@ def credit_numbers(raw: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
     numbers = table.select(
         "Status", "deleted", number=names.folded(pl.col(KEY_FIELD)).str.to_lowercase()
     ).drop_nulls("number")
-    gone = pl.col("deleted").fill_null(False) | pl.col("Status").is_in(list(VOIDED)).fill_null(False)
+    gone = pl.col("deleted").fill_null(False) | pl.col("Status").is_in(CLOSED).fill_null(False)
     standing = numbers.filter(~gone)
     return frozenset(numbers["number"]), frozenset(standing["number"])
 
 
-def credit_number(prefix: pl.Expr, document_id: pl.Expr, fingerprint: pl.Expr) -> pl.Expr:
+def credit_number(prefix: str, document_id: pl.Expr, fingerprint: pl.Expr) -> pl.Expr:
     """Give the number of the credit note of one difference: the same difference gets one credit note."""
     mark = fingerprint.str.slice(0, MARK).str.to_uppercase()
-    return prefix + document_id.str.to_uppercase() + pl.lit("-C") + mark
+    return document_key(prefix, document_id) + pl.lit("-C") + mark
 
 
 def other_credit(number: pl.Expr, credits: Credits) -> pl.Expr:

@@ -17,6 +17,7 @@ from reconcile.agreed import LINES, UNIT, WITHDRAWN, invoice_piece, invoice_text
 from reconcile.bodies import dumps, loads
 from reconcile.credits import Credits, credit_number, credit_operations, other_credit
 from reconcile.documents import Documents
+from reconcile.grouping import document_key
 from reconcile.invoices import (
     ENTITY,
     LINE_AMOUNT_TYPES,
@@ -27,6 +28,7 @@ from reconcile.invoices import (
     making,
     reference_shown,
     with_item,
+    with_made_from,
 )
 from reconcile.mapped import DocumentMapping
 from reconcile.merge import difference_fingerprint
@@ -138,7 +140,8 @@ def with_moves(
     operations = plan.operations.filter(
         ~(_of_documents("salesforce", "update") & pl.col("record_id").is_in(list(rewritten))).fill_null(False)
     )
-    operations = pl.concat([operations, rows_frame([*made, *remade, *noted, *shown], OPERATIONS)])
+    mine = with_made_from(rows_frame([*made, *remade, *noted, *shown], OPERATIONS), documents)
+    operations = pl.concat([operations, mine])
     return replace(
         plan,
         operations=_with_sources(operations, of).sort(
@@ -224,7 +227,14 @@ class _Sources:
         mine = self._documents.lines.filter(pl.col("document_id") == document_id)
         lines = [with_item(line, self._items) for line in mine.iter_rows(named=True)]
         contact = self._contacts[header["account_id"]]
-        return making({**header, "moved_from": None}, lines, contact, self.mapping, key=key, reserve=False)
+        return making(
+            {**header, "moved_from": None, "shows": True},
+            lines,
+            contact,
+            self.mapping,
+            key=key,
+            reserve=False,
+        )
 
     def _headers(self, faults: pl.DataFrame) -> pl.DataFrame:
         by_account = rows_frame(
@@ -237,7 +247,7 @@ class _Sources:
         by_reference = self.mapping.number.kind == "xero"
         until = pl.lit(self.locked_until, pl.Date)
         moved = pl.lit(self.mapping.locked == "move") & (pl.col("date") <= until).fill_null(False)
-        key = pl.lit(self.mapping.number.prefix) + pl.col("record_id").str.to_uppercase()
+        key = document_key(self.mapping.number.prefix, pl.col("record_id"))
         headers = self._documents.headers.join(by_account, on="account_id", how="left", validate="m:1")
         return headers.join(
             faults, left_on="record_id", right_on="document_id", how="left", validate="1:1"
@@ -366,9 +376,7 @@ def _decided(linked: Linked, of: _Sources, known: Known, credits: Credits) -> pl
     marks = [difference_fingerprint(*pair) for pair in near.select("source", "invoice").iter_rows()]
     near = near.with_columns(fingerprint=pl.Series(marks, dtype=pl.String)).with_columns(
         said=pl.when(pl.col("fingerprint") == pl.col("mark")).then("said"),
-        credit_number=credit_number(
-            pl.lit(of.mapping.number.prefix), pl.col("document_id"), pl.col("fingerprint")
-        ),
+        credit_number=credit_number(of.mapping.number.prefix, pl.col("document_id"), pl.col("fingerprint")),
     )
     last = _credited_otherwise(
         near.sort(pl.col("said").is_null(), maintain_order=True).unique(
@@ -489,10 +497,10 @@ def _remade(decided: pl.DataFrame, made: Sequence[Row], of: _Sources) -> list[Ro
     rows: list[Row] = []
     for one in wanted.iter_rows(named=True):
         key = derived_number(of.mapping.number.prefix, one["document_id"], loads(one["after"])["revision"])
-        create, link_back = of.making(one["document_id"], key)
+        create, *link_back = of.making(one["document_id"], key)
         reason = f"a person decided: {one['reason']}"
         create |= {"depends_on": voids.get(one["document_id"]), "reason": reason}
-        rows += [create, link_back]
+        rows += [create, *link_back]
     return rows
 
 

@@ -28,6 +28,7 @@ from reconcile.coding import (
 )
 from reconcile.decode import decoded_bodies
 from reconcile.document_rates import with_rates
+from reconcile.grouping import Billed, grouped, with_twice
 from reconcile.ids import iso_instant, long_ids, wire_instants
 from reconcile.mapped import (
     ACTIVATED,
@@ -43,6 +44,7 @@ from reconcile.model import (
     DOCUMENT_LINES,
     DOCUMENTS,
     INVOICES,
+    LINKS,
     OPERATIONS,
     REJECTS,
     conform,
@@ -68,7 +70,6 @@ from reconcile.reductions import taken_off, without_reductions
 from reconcile.timezones import zone_of
 from reconcile.tracking import tracked
 
-CLOSED: Final = ("VOIDED", "DELETED")
 LOCK_DATES: Final = ("PeriodLockDate", "EndOfYearLockDate")
 LONGEST_REFERENCE: Final = 255
 BOOLEANS: Final = (
@@ -122,12 +123,16 @@ def canonical_documents(
     raw: Mapping[str, pl.DataFrame],
     mapping: DocumentMapping,
     past: Past = NOBODY,
+    *,
+    links: pl.DataFrame | None = None,
+    today: date | None = None,
 ) -> Documents:
     """Bring opportunities, lines and invoices into canonical form.
 
     Each object that is invoiced is read by its own part of the mapping. Takes RAW by "side.object", of the mapping's
-    `objects`; past: what codes are inferred by, where they are. Where
-    the mapping names a rate service, `rated_documents` is to follow.
+    `objects`; past: what codes are inferred by, where they are; links: LINKS of what was billed before; today: the
+    day in Xero, null: not known, and what is billed on a day to come waits. Where the mapping names a rate service,
+    `rated_documents` is to follow.
     Order: headers by date and id, lines by header and position.
     Raises nothing: an opportunity of which no invoice can be made has a reason.
     """
@@ -135,10 +140,18 @@ def canonical_documents(
     parts = [_read(raw, one, books if one is mapping else _books(raw, one), past) for one in mapping.sources]
     invoices, bad_invoices = _invoices(raw[f"xero.{mapping.xero}"], mapping)
     options = rows_frame([row for part in parts for row in part[3]], OPERATIONS)
+    invoices = conform(invoices, INVOICES).sort("record_id")
+    headers, lines = _as_billed(
+        pl.concat([conform(part[0], DOCUMENTS) for part in parts]),
+        pl.concat([conform(part[1], DOCUMENT_LINES) for part in parts]),
+        invoices,
+        mapping,
+        Billing(empty(LINKS) if links is None else links, today, books.rates),
+    )
     read = Documents(
-        headers=pl.concat([conform(part[0], DOCUMENTS) for part in parts]).sort("date", "record_id"),
-        lines=pl.concat([conform(part[1], DOCUMENT_LINES) for part in parts]).sort("document_id", "position"),
-        invoices=conform(invoices, INVOICES).sort("record_id"),
+        headers=headers.sort("date", "record_id"),
+        lines=lines.sort("document_id", "position"),
+        invoices=invoices,
         rejects=pl.concat([*(rejects for part in parts for rejects in part[2]), bad_invoices]),
         locked_until=books.locked_until,
         zone=books.zone,
@@ -147,6 +160,40 @@ def canonical_documents(
     )
     service = mapping.currencies is not None and mapping.currencies.service
     return read if service else rated_documents(read, raw, mapping, tax_rates=books.rates)
+
+
+@dataclass(frozen=True)
+class Billing:
+    """What decides how sales are billed, besides themselves: LINKS of documents, the day, and rates (tax, rate)."""
+
+    links: pl.DataFrame
+    today: date | None
+    rates: pl.DataFrame
+
+
+def _as_billed(
+    headers: pl.DataFrame,
+    lines: pl.DataFrame,
+    invoices: pl.DataFrame,
+    mapping: DocumentMapping,
+    of: Billing,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give DOCUMENTS and DOCUMENT_LINES as they are billed: whole, in parts or together."""
+    prefix, by_reference = mapping.number.prefix, mapping.number.kind == "xero"
+    billed = Billed.of(of.links, invoices, prefix=prefix, by="reference" if by_reference else "number")
+    sales = with_twice(headers, billed, prefix, mapping.word())
+    if mapping.number.kind != "derived":
+        return sales, lines  # no key would tell a part from the whole
+    return grouped(
+        sales,
+        lines,
+        billed,
+        {one.source.prefix: one.instalments for one in mapping.sources if one.instalments},
+        prefix=prefix,
+        rates=of.rates,
+        line_amounts=mapping.line_amounts,
+        today=of.today,
+    )
 
 
 def rated_documents(
@@ -374,6 +421,7 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
         amount=numbers(sound[source.amount]),
         has_amount=pl.col(source.amount).is_not_null(),
         came_from=pl.lit(None, pl.String),
+        form=mapping.form,
         **shown,
     )
     if mapping.is_one_of_several and source.came_from:

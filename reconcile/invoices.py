@@ -7,7 +7,7 @@ its natural key in the snapshot is taken for its invoice if it agrees, and stops
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,9 +16,11 @@ import polars as pl
 from reconcile.agreed import UNIT
 from reconcile.bodies import dumps, loads
 from reconcile.coding import codes_in_words, evidence_of
-from reconcile.documents import CLOSED, Documents
+from reconcile.documents import Documents
+from reconcile.grouping import TOGETHER, document_key
 from reconcile.mapped import DocumentMapping, Numbering
 from reconcile.model import (
+    CLOSED,
     DRIFT,
     OPERATIONS,
     PHASE,
@@ -39,6 +41,9 @@ INVOICE_URL: Final = "https://go.xero.com/AccountsReceivable/View.aspx?InvoiceID
 LINE_AMOUNT_TYPES: Final = {"exclusive": "Exclusive", "inclusive": "Inclusive", "no_tax": "NoTax"}
 # What the vendor's record calls what the opportunity shows of it.
 SHOWN: Final = {"number": "InvoiceNumber", "status": "Status"}
+SOURCE: Final = ("record_id", "name", "shown_id", "shown_number", "shown_status", "shown_url")
+UNIQUE: Final = ("id", "number")  # as the shipped metadata has them
+PAIRS: Final = {"salesforce_id": pl.String(), "xero_id": pl.String()}
 
 
 @dataclass(frozen=True)
@@ -313,8 +318,8 @@ def _of_another(mapping: DocumentMapping) -> pl.Expr:
 
 
 def derived_number(prefix: str, record_id: str, revision: int = 1) -> str:
-    """Give the number that an opportunity's id gives: of 18 characters, which are unique without case."""
-    number = prefix + record_id.upper()
+    """Give the number that a document's id gives: of 18 characters, which are unique without case, and its slot."""
+    number = prefix + record_id.upper().replace(":", "-")
     return number if revision == 1 else f"{number}-{revision}"
 
 
@@ -330,9 +335,7 @@ def _keyed(headers: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
     """Add key: what the invoice is found again by; null where its number is still to be reserved."""
     if mapping.number.kind != "reserved":
         # As `derived_number` gives it.
-        return headers.with_columns(
-            key=pl.lit(mapping.number.prefix) + pl.col("record_id").str.to_uppercase()
-        )
+        return headers.with_columns(key=document_key(mapping.number.prefix, pl.col("record_id")))
     number = pl.col("shown_number").str.strip_chars()
     ours = number.str.contains(f"(?i)^{re.escape(mapping.number.prefix)}[0-9]{{1,18}}$")
     return headers.with_columns(key=pl.when(ours).then(number))
@@ -352,13 +355,6 @@ def _open(
         .agg(pl.all().first(), found_count=pl.len())
     )
     joined = keyed.join(carrying, on="low", how="left", validate="m:1", maintain_order="left")
-    joined = joined.join(
-        _sold_twice(documents, known, mapping),
-        on="record_id",
-        how="left",
-        validate="1:1",
-        maintain_order="left",
-    )
     taken = known["xero_id"].str.to_lowercase().implode()
     field = mapping.link.number or ""
     said = "Reference" if mapping.number.kind == "xero" else "number"
@@ -395,41 +391,7 @@ def _open(
                 )
             ),
         )
-    ).drop("low", "found_count", "twice")
-
-
-def _sold_twice(documents: Documents, known: pl.DataFrame, mapping: DocumentMapping) -> pl.DataFrame:
-    """Give record_id and twice: why what another object bills too gets no invoice; each record once.
-
-    What came from a sale that is invoiced, or will be, waits for a person; and a sale does of which something that
-    came from it was invoiced before. An invoice that was voided still counts while its source stands: it may be made
-    again.
-    """
-    closed = documents.invoices.filter(pl.col("status").is_in(CLOSED))["record_id"]
-    made = known.select(record_id="salesforce_id", made_id=pl.col("xero_id").str.to_lowercase())
-    is_due = (pl.col("won") & ~pl.col("gone") & pl.col("due_by_date")).fill_null(False)
-    invoice = pl.coalesce("made_id", pl.col("shown_id").str.to_lowercase())
-    has = invoice.is_not_null() & (is_due | ~invoice.is_in(closed.implode()))
-    headers = documents.headers.filter("in_scope").join(made, on="record_id", how="left", validate="1:1")
-    sales = headers.select(
-        "record_id",
-        "came_from",
-        has=has,
-        bills=has | (is_due & (pl.col("line_count") > 0)),
-        said=pl.format("the {} {}", mapping.word(), pl.coalesce("name", "record_id")),
-    )
-    pairs = sales.drop_nulls("came_from").join(
-        sales.select(first="record_id", first_bills="bills", first_said="said"),
-        left_on="came_from", right_on="first", how="inner", validate="m:1", maintain_order="left",
-    )  # fmt: skip
-    told = "{} {} is invoiced: what is sold once is billed once. Leave one of both out by a `scope` of the mapping"
-    later = pairs.filter("first_bills").select(
-        "record_id", twice=pl.format(told, "first_said", pl.lit("that it came from"))
-    )
-    first = pairs.filter("has").select(
-        record_id="came_from", twice=pl.format(told, "said", pl.lit("that came from it"))
-    )
-    return pl.concat([later, first]).unique("record_id", keep="first", maintain_order=True)
+    ).drop("low", "found_count")
 
 
 def _open_by_lock(opened: pl.DataFrame, documents: Documents, mapping: DocumentMapping) -> pl.DataFrame:
@@ -615,6 +577,9 @@ class Made:
 
     operations: list[Row] = field(default_factory=list)
     rejects: list[Row] = field(default_factory=list)
+    found: list[Row] = field(
+        default_factory=list
+    )  # salesforce_id and xero_id of what is linked without a write
 
 
 def with_documents(
@@ -634,15 +599,27 @@ def with_documents(
         items_of(found.products(documents.lines), product, plan),
     )
     rows, told = rows_frame(made.operations, OPERATIONS), rows_frame(made.rejects, REJECTS)
-    operations = pl.concat([plan.operations, documents.options, rows])
+    operations = pl.concat([plan.operations, documents.options, with_made_from(rows, documents)])
     operations = _with_customers(operations, found.open, party)
     return replace(
         plan,
         operations=operations.sort(pl.col("phase").cast(PHASE).to_physical(), maintain_order=True),
-        adopted_links=pl.concat([plan.adopted_links, found.adopted]),
+        adopted_links=pl.concat(
+            [plan.adopted_links, found.adopted, held_links(ENTITY, rows_frame(made.found, PAIRS))]
+        ),
         drift=pl.concat([plan.drift, found.asked]),
         rejects=pl.concat([plan.rejects, documents.rejects, found.rejects, told]),
     )
+
+
+def with_made_from(operations: pl.DataFrame, documents: Documents) -> pl.DataFrame:
+    """Let OPERATIONS whose document is a part, or of several sales, name the records that it is made of."""
+    several = documents.headers.filter(pl.col("sources").is_not_null()).select(
+        source_id="record_id",
+        made_of=pl.col("sources").list.eval(pl.element().struct.field("record_id")),
+    )
+    joined = operations.join(several, on="source_id", how="left", validate="m:1", maintain_order="left")
+    return joined.with_columns(made_from=pl.coalesce("made_from", "made_of")).drop("made_of")
 
 
 def _with_customers(operations: pl.DataFrame, opened: pl.DataFrame, party: Part) -> pl.DataFrame:
@@ -705,7 +682,6 @@ def document_operations(
     which an item is needed.
     """
     made = Made()
-    made.operations.extend(reference_shown(found.linked, mapping))
     to_make: list[tuple[dict[str, Any], Contact]] = []
     lines = lines_of(documents.lines, found.open["record_id"].to_list(), products)
     for row in found.open.iter_rows(named=True):
@@ -716,18 +692,21 @@ def document_operations(
         )
         if stop:
             made.rejects.append(_reject(row["record_id"], stop))
+        elif row["found_id"] and row["sources"] is not None:
+            made.found.append({"salesforce_id": row["record_id"], "xero_id": row["found_id"]})
         elif row["found_id"]:
             made.operations.append(_adoption(row, contact, mapping))
         else:
             to_make.append((row, contact))
     held = (*documents.invoices["number"], *documents.headers["shown_number"])
     unnumbered = sum(row["key"] is None for row, _ in to_make)
+    last = _last_of_each(row for row, _ in to_make)
     numbers = iter(reserved_numbers(mapping.number, held, unnumbered) if unnumbered else ())
     for row, contact in to_make:
         key, reserve = row["key"], row["key"] is None
         made.operations.extend(
             making(
-                row,
+                {**row, "shows": row["form"] == TOGETHER or row["record_id"] in last},
                 lines[row["record_id"]],
                 contact,
                 mapping,
@@ -735,7 +714,25 @@ def document_operations(
                 reserve=reserve,
             )
         )
-    return made
+    shown = {row["record_id"] for row in made.operations if row["system"] == "salesforce"}
+    linked = pl.concat([found.linked, _taken(made.found, found)])
+    again = [row for row in reference_shown(linked, mapping) if row["record_id"] not in shown]
+    return replace(made, operations=[*again, *made.operations])
+
+
+def _taken(pairs: Sequence[Row], found: Standing) -> pl.DataFrame:
+    """Give what was found by its number, and needs no write to be linked, as rows of `Standing.linked`."""
+    links = held_links(ENTITY, rows_frame(pairs, PAIRS)).select("link_id", record_id="salesforce_id")
+    return found.open.join(links, on="record_id", how="inner", maintain_order="left").select(
+        found.linked.columns
+    )
+
+
+def _last_of_each(rows: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Give, of each sale, the last of its documents: it is what is shown."""
+    return frozenset(
+        {one.partition(":")[0]: one for one in sorted(row["record_id"] for row in rows)}.values()
+    )
 
 
 def _reject(record_id: str, reason: str) -> Row:
@@ -810,9 +807,14 @@ def _to_show(
     row: Mapping[str, Any], desired: Mapping[str, str | None], mapping: DocumentMapping
 ) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """Give what the opportunity shows and should show instead, field by field, where they differ."""
-    now = {name: row[f"shown_{name}"] for name in mapping.link.fields}
+    now = {name: row[f"shown_{name}"] for name in _names_shown(row, mapping)}
     unlike = [name for name in now if now[name] != desired[name]]
     return {name: now[name] for name in unlike}, {name: desired[name] for name in unlike}
+
+
+def _names_shown(row: Mapping[str, Any], mapping: DocumentMapping) -> list[str]:
+    """Give what a sale shows. Of what is billed together no id and no number: they are unique to one sale."""
+    return [name for name in mapping.link.fields if name not in UNIQUE or row["form"] != TOGETHER]
 
 
 def _by_field(values: Mapping[str, Any], mapping: DocumentMapping) -> str:
@@ -827,19 +829,31 @@ def _shows_otherwise(mapping: DocumentMapping) -> pl.Expr:
         "status": pl.when(pl.col("found_status") != "").then("found_status"),
         "url": INVOICE_URL + pl.col("found_id"),
     }
+    alone = pl.col("form").ne_missing(TOGETHER)
     return pl.any_horizontal(
-        pl.col(f"shown_{name}").ne_missing(desired[name]) for name in mapping.link.fields
+        pl.col(f"shown_{name}").ne_missing(desired[name]) & (alone | pl.lit(name not in UNIQUE))
+        for name in mapping.link.fields
     )
 
 
 def reference_shown(linked: pl.DataFrame, mapping: DocumentMapping) -> list[Row]:
     """Give the operations that show on opportunities what is true of their invoices, where they show another thing.
 
-    Takes rows as `Standing.linked`; made_by, where there is one: the operation that makes it true.
+    Takes rows as `Standing.linked`; made_by, where there is one: the operation that makes it true. A sale that is
+    billed in parts shows the last one that has an invoice; each of those that are billed together shows theirs.
     """
+    showing = pl.concat([linked.filter(pl.col("sources").is_null()), _by_sale(linked)])
     return [
-        _shown_again(row, mapping) for row in linked.filter(_shows_otherwise(mapping)).iter_rows(named=True)
+        _shown_again(row, mapping) for row in showing.filter(_shows_otherwise(mapping)).iter_rows(named=True)
     ]
+
+
+def _by_sale(documents: pl.DataFrame) -> pl.DataFrame:
+    """Give a row for each sale of which parts or a month were billed: the last document of each, with what it shows."""
+    several = documents.filter(pl.col("sources").is_not_null()).sort("record_id")
+    each = several.with_columns(source="sources").explode("source", empty_as_null=False)
+    named = each.with_columns(pl.col("source").struct.field(name) for name in SOURCE)
+    return named.unique("record_id", keep="last", maintain_order=True).select(documents.columns)
 
 
 def _shown_again(row: Mapping[str, Any], mapping: DocumentMapping) -> Row:
@@ -931,7 +945,47 @@ def making(
         evidence=evidence_of(lines),
         depends_on=first,
     )
+    if row["sources"] is not None:
+        return [*made, create, *_shown_by(row, create["operation_id"], mapping)]
     return [*made, create, _link_back(row, create["operation_id"], mapping)]
+
+
+def _shown_by(row: Mapping[str, Any], made_by: str, mapping: DocumentMapping) -> list[Row]:
+    """Show the new invoice on each sale that it is made of; of parts on the last one that is made."""
+    told = _told_of_new(made_by)
+    shown: list[Row] = []
+    for source in row["sources"] if row["shows"] else ():
+        of = mapping.of(source["record_id"])
+        names = _names_shown(row, of)
+        shown.append(
+            operation_row(
+                ENTITY,
+                of.salesforce,
+                system="salesforce",
+                record_id=source["record_id"],
+                source_id=None,
+                action="update",
+                phase="change",
+                unit="reference",
+                before=None,
+                after=dumps(told["id"]),
+                native_before=_by_field({name: source[f"shown_{name}"] for name in names}, of),
+                native_after=_by_field({name: told[name] for name in names}, of),
+                reason="it shows the invoice that is made of it",
+                rule=f"projection {of.at}",
+                depends_on=made_by,
+            )
+        )
+    return shown
+
+
+def _told_of_new(made_by: str) -> dict[str, Any]:
+    """Give what is shown of an invoice that an operation makes."""
+    return {
+        "id": {"$from": made_by},
+        **{name: {"$from": made_by, "field": field} for name, field in SHOWN.items()},
+        "url": {"$from": made_by, "prefix": INVOICE_URL},
+    }
 
 
 def _why_made(row: Mapping[str, Any], lines: list[dict[str, Any]], mapping: DocumentMapping) -> str:
@@ -966,11 +1020,7 @@ def _reservation(row: Mapping[str, Any], number: str, mapping: DocumentMapping, 
 
 def _link_back(row: Mapping[str, Any], made_by: str, mapping: DocumentMapping) -> Row:
     """Show the new invoice on its opportunity."""
-    told: dict[str, Any] = {
-        "id": {"$from": made_by},
-        **{name: {"$from": made_by, "field": field} for name, field in SHOWN.items()},
-        "url": {"$from": made_by, "prefix": INVOICE_URL},
-    }
+    told = _told_of_new(made_by)
     # A reserved number stands there already when this is written.
     names = [name for name in mapping.link.fields if (name, mapping.number.kind) != ("number", "reserved")]
     return operation_row(
@@ -1093,16 +1143,37 @@ def document_records(documents: Documents, mapping: DocumentMapping) -> tuple[pl
         parent_id="contact_id",
         in_scope=pl.lit(True),
     )
-    records = pl.concat(
-        [conform(frame.with_columns(entity=pl.lit(ENTITY)), RECORDS) for frame in (ours, theirs)]
+    # Of what is billed in parts, or together, the sales too: they show what is made of them.
+    sales = (
+        documents.headers.select("gone", "account_id", "in_scope", source="sources")
+        .drop_nulls("source")
+        .explode("source", empty_as_null=False)
+        .unnest("source")
+        .unique("record_id", keep="first", maintain_order=True)
     )
-    named = documents.headers.drop_nulls("name").select(
+    sold = sales.select(
         "record_id",
-        entity=pl.lit(ENTITY),
+        "in_scope",
         side=pl.lit("salesforce"),
-        unit=pl.lit("name"),
-        kind=pl.lit("text"),
-        value="name",
-        observed=pl.lit(True),
+        object=mapping.object(),
+        status=pl.when("gone").then(pl.lit("deleted")).otherwise(pl.lit("active")),
+        parent_id="account_id",
+    )
+    records = pl.concat(
+        [conform(frame.with_columns(entity=pl.lit(ENTITY)), RECORDS) for frame in (ours, sold, theirs)]
+    )
+    names = [frame.select("record_id", "name") for frame in (documents.headers, sales)]
+    named = (
+        pl.concat(names)
+        .drop_nulls("name")
+        .select(
+            "record_id",
+            entity=pl.lit(ENTITY),
+            side=pl.lit("salesforce"),
+            unit=pl.lit("name"),
+            kind=pl.lit("text"),
+            value="name",
+            observed=pl.lit(True),
+        )
     )
     return records, conform(named, VALUES)

@@ -453,6 +453,45 @@ class PaymentMapping:
 
 
 @dataclass(frozen=True)
+class PartOf:
+    """A part in which a sale is billed."""
+
+    name: str
+    share: Decimal | None  # percent of each line; null, of the last one: what is left
+    days: int = 0  # after the sale's date, beside the months
+    months: int = 0
+
+
+@dataclass(frozen=True)
+class Instalments:
+    """How sales are billed in parts: a deposit and the rest, or several instalments."""
+
+    when: Rule | None  # for which; null: for all
+    parts: tuple[PartOf, ...]
+
+    def frame(self) -> pl.DataFrame:
+        """Give part (from 1), part_name, up_to (of one, with those before it), is_last, days and months."""
+        shares = [one.share or Decimal(0) for one in self.parts]
+        last = len(self.parts)
+        rows = {
+            "part": [*range(1, last + 1)],
+            "part_name": [one.name for one in self.parts],
+            "up_to": [sum(shares[:n], Decimal(0)) / 100 for n in range(1, last + 1)],
+            "is_last": [n == last for n in range(1, last + 1)],
+            "days": [one.days for one in self.parts],
+            "months": [one.months for one in self.parts],
+        }
+        return pl.DataFrame(rows, schema_overrides={"up_to": pl.Decimal(38, 8)})
+
+
+@dataclass(frozen=True)
+class Together:
+    """Which sales are billed together: all of an account, a month and a currency."""
+
+    when: Rule | None  # null: all
+
+
+@dataclass(frozen=True)
 class DocumentMapping:
     """How a won opportunity becomes an invoice."""
 
@@ -487,6 +526,8 @@ class DocumentMapping:
     currencies: Currencies | None = None  # null: Xero's rate, and Xero refuses a currency that it lacks
     payments: PaymentMapping | None = None  # null: no payment is recorded in Xero
     path: str = "documents.invoice"  # in the mapping
+    instalments: Instalments | None = None  # null: a sale is billed at once
+    together: Together | None = None  # null: each sale is billed alone
     also: tuple[DocumentMapping, ...] = ()  # other objects whose records become invoices of this kind, too
     is_one_of_several: bool = False  # whether others do: what came from one of theirs is invoiced once
 
@@ -521,8 +562,16 @@ class DocumentMapping:
 
     @property
     def ids(self) -> str:
-        """A pattern of the ids, of 18 characters, of all that is invoiced; without regard to case."""
-        return f"(?:{'|'.join(one.source.prefix for one in self.sources)})[a-zA-Z0-9]{{15}}"
+        """A pattern of the ids, as they stand in numbers, of all that is invoiced; without regard to case."""
+        prefixes = "|".join(one.source.prefix for one in self.sources)
+        return (
+            rf"(?:(?:{prefixes})[a-zA-Z0-9]{{15}}(?:-P[1-9])?|001[a-zA-Z0-9]{{15}}-M[0-9]{{6}}[a-zA-Z]{{3}})"
+        )
+
+    @property
+    def bills_later(self) -> bool:
+        """Whether some of it is billed on another day than that of its sale."""
+        return any(one.instalments is not None or one.together is not None for one in self.sources)
 
     @property
     def moves(self) -> bool:
@@ -532,7 +581,18 @@ class DocumentMapping:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules that look at an opportunity."""
-        return tuple(rule for rule in (self.scope, *(when for when, _ in self.status)) if rule)
+        forms = [one.when for one in (self.instalments, self.together) if one is not None]
+        return tuple(rule for rule in (self.scope, *(when for when, _ in self.status), *forms) if rule)
+
+    @property
+    def form(self) -> pl.Expr:
+        """How a sale is billed by this mapping (DOCUMENTS): takes the fields that its rules name."""
+        found = pl.lit(None, pl.String)
+        for name, how in (("parts", self.instalments), ("together", self.together)):
+            if how is not None:
+                holds = pl.lit(True) if how.when is None else how.when.expression.fill_null(False)
+                found = pl.when(holds).then(pl.lit(name)).otherwise(found)
+        return found
 
     @property
     def objects(self) -> tuple[str, ...]:

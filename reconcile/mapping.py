@@ -28,10 +28,12 @@ from reconcile.mapped import (
     WHOLE_OF,
     DocumentMapping,
     EntityMapping,
+    Instalments,
     Mapping,
     Projection,
     Rule,
     SideMapping,
+    Together,
     Unit,
     is_field,
 )
@@ -546,7 +548,18 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
             name: value
             for name, value in asdict(document).items()
             if name
-            not in ("at", "codes", "currencies", "payments", "credits", "also", "is_one_of_several", "path")
+            not in (
+                "at",
+                "codes",
+                "currencies",
+                "payments",
+                "credits",
+                "also",
+                "is_one_of_several",
+                "path",
+                "instalments",
+                "together",
+            )
         },
         "cut_over": str(document.cut_over),
         "scope": document.scope and document.scope.sql,
@@ -556,8 +569,15 @@ def _plain_document(document: DocumentMapping) -> dict[str, Any]:
         **({"currencies": plain_currencies(document.currencies)} if document.currencies else {}),
         **({"payments": plain_payments(document.payments)} if document.payments else {}),
         **({"credits": document.credits} if document.credits != "told" else {}),
+        **({"instalments": _plain_form(document.instalments)} if document.instalments else {}),
+        **({"together": _plain_form(document.together)} if document.together else {}),
         **({"also": [_plain_document(one) for one in document.also]} if document.also else {}),
     }
+
+
+def _plain_form(form: Instalments | Together) -> dict[str, Any]:
+    parts = [[str(value) for value in asdict(part).values()] for part in getattr(form, "parts", ())]
+    return {"when": form.when and form.when.sql, "parts": parts}
 
 
 def _plain(entity: EntityMapping) -> dict[str, Any]:

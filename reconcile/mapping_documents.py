@@ -4,23 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from reconcile import reading
 from reconcile.errors import WrongMapping
-from reconcile.mapped import SOURCE_OBJECTS, DocumentLink, DocumentMapping, Numbering, Rule, Track, is_field
+from reconcile.mapped import (
+    SOURCE_OBJECTS,
+    DocumentLink,
+    DocumentMapping,
+    Instalments,
+    Numbering,
+    PartOf,
+    Rule,
+    Together,
+    Track,
+    is_field,
+)
 from reconcile.mapping_codes import CODES_KEYS, read_currencies, read_line_codes
 from reconcile.mapping_payments import read_payments
-from reconcile.marked import Marked
+from reconcile.marked import Marked, describe
 
 DOCUMENTS: Final = ("invoice",)
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "currency", "link", "branding", "tracking", "options", "locked", "changes", "withdraw",
-    "credits", "settled", "payments", "also",
+    "credits", "settled", "payments", "also", "instalments", "together",
 )  # fmt: skip
 # What another object whose records become invoices, too, may have otherwise.
-ALSO_KEYS: Final = ("salesforce", "date", "status", "reference", "amount", "lines", "tracking")
+ALSO_KEYS: Final = (
+    "salesforce", "date", "status", "reference", "amount", "lines", "tracking", "instalments", "together",
+)  # fmt: skip
+FORMS: Final = ("instalments", "together")
+INSTALMENTS_KEYS: Final = ("when", "parts")
+PART_KEYS: Final = ("name", "share", "days", "months")
+TOGETHER_KEYS: Final = ("when",)
+MOST_PARTS: Final = 9
+SHARE_DECIMALS: Final = 4
+HUNDRED: Final = Decimal(100)
 HEADER_KEYS: Final = ("object", "lines", "scope", "stages")
 STATUS_KEYS: Final = ("when", "then")
 NUMBER_KEYS: Final = ("kind", "prefix", "digits")
@@ -51,7 +72,7 @@ def _with_others(tree: Marked, path: str) -> DocumentMapping:
     """Read how a document is made, with each other object of which it is made, too."""
     keys = reading.known_keys(tree, path, DOCUMENT_KEYS)
     own = _document(keys, tree, path)
-    shared = {key: value for key, value in keys.items() if key not in ("also", "payments")}
+    shared = {key: value for key, value in keys.items() if key not in ("also", "payments", *FORMS)}
     others: dict[str, DocumentMapping] = {}
     for name, marked in reading.named(keys, "also", path):
         at = f"{path}.also.{name}"
@@ -113,6 +134,8 @@ def _document(keys: MappingOf[str, Marked], tree: Marked, path: str) -> Document
         settled=reading.choice(keys.get("settled"), f"{path}.settled", SETTLED, "off"),
         at=f"{tree.key_at or tree.at}: {path}",
         path=path,
+        instalments=_instalments(keys.get("instalments"), f"{path}.instalments"),
+        together=_together(keys.get("together"), f"{path}.together"),
         codes=read_line_codes(
             lines,
             f"{path}.lines",
@@ -193,6 +216,65 @@ def _by_terms(tree: Marked | None, path: str) -> bool:
     return terms is not None and reading.choice(terms, f"{path}.terms", ("contact",), None) == "contact"
 
 
+def _instalments(tree: Marked | None, path: str) -> Instalments | None:
+    if tree is None:
+        return None
+    keys = reading.known_keys(tree, path, INSTALMENTS_KEYS)
+    listed = reading.needed(keys, "parts", tree, path)
+    if not isinstance(listed.value, tuple) or not 2 <= len(listed.value) <= MOST_PARTS:
+        raise WrongMapping(
+            at=reading.place(listed, f"{path}.parts"),
+            found=describe(listed) if not isinstance(listed.value, tuple) else f"{len(listed.value)} parts",
+            expected=f"a list of 2 to {MOST_PARTS} parts, each with a `name`, all but the last with a `share`",
+        )
+    last = len(listed.value) - 1
+    parts = tuple(_part_of(one, f"{path}.parts", is_last=n == last) for n, one in enumerate(listed.value))
+    shared = sum(((one.share or Decimal(0)) for one in parts), Decimal(0))
+    if shared >= HUNDRED:
+        raise WrongMapping(
+            at=reading.place(listed, f"{path}.parts"),
+            found=f"shares of {shared} percent before the last part",
+            expected="less than 100: the last part is what is left",
+        )
+    return Instalments(reading.rule(keys.get("when"), f"{path}.when"), parts)
+
+
+def _part_of(tree: Marked, path: str, *, is_last: bool) -> PartOf:
+    keys = reading.known_keys(tree, path, PART_KEYS)
+    if is_last and "share" in keys:
+        raise WrongMapping(
+            at=reading.place(keys["share"], f"{path}.share"),
+            found="a share of the last part",
+            expected="none: the last part is what is left",
+        )
+    return PartOf(
+        name=reading.text_of(reading.needed(keys, "name", tree, path), f"{path}.name").strip(),
+        share=None if is_last else _share(reading.needed(keys, "share", tree, path), f"{path}.share"),
+        days=reading.whole(keys.get("days"), f"{path}.days", 0, 366, 0),
+        months=reading.whole(keys.get("months"), f"{path}.months", 0, 60, 0),
+    )
+
+
+def _share(tree: Marked, path: str) -> Decimal:
+    try:
+        share = Decimal(str(tree.value))
+    except InvalidOperation:
+        share = Decimal(0)
+    if not 0 < share < HUNDRED or share != round(share, SHARE_DECIMALS):
+        raise WrongMapping(
+            at=reading.place(tree, path),
+            found=describe(tree),
+            expected=f"a share in percent, above 0 and below 100, with {SHARE_DECIMALS} decimals at most",
+        )
+    return share
+
+
+def _together(tree: Marked | None, path: str) -> Together | None:
+    if tree is None:
+        return None
+    return Together(reading.rule(reading.known_keys(tree, path, TOGETHER_KEYS).get("when"), f"{path}.when"))
+
+
 def _tracking(keys: MappingOf[str, Marked], path: str, *, of_line: bool) -> list[Track]:
     """Read category -> field. Any name may be a category's."""
     return [
@@ -237,6 +319,29 @@ def _check(document: DocumentMapping, keys: MappingOf[str, Marked], path: str) -
             at=reading.place(keys["link"], f"{path}.link"),
             found="no field for the number",
             expected="`number: Xero_Invoice_Number__c`, where a reserved number is kept first",
+        )
+    formed = next((keys[name] for name in FORMS if name in keys), None)
+    if formed is not None and document.number.kind != "derived":
+        raise WrongMapping(
+            at=reading.place(formed, path),
+            found=f"numbers that are {document.number.kind}",
+            expected="`number: {kind: derived}`: by it each part, and each month, is known again",
+        )
+    if (
+        document.instalments is not None
+        and document.together is not None
+        and document.instalments.when is None
+    ):
+        raise WrongMapping(
+            at=reading.place(keys["instalments"], f"{path}.instalments"),
+            found="`together` beside `instalments` for all",
+            expected="a `when` under `instalments`: what it does not hold for is billed together",
+        )
+    if document.together is not None and document.link.url is None:
+        raise WrongMapping(
+            at=reading.place(keys["link"], f"{path}.link"),
+            found="no field for the address",
+            expected="`url: Xero_Invoice_Url__c`: by it a sale tells of which month's invoice it is a part",
         )
     unknown = {"exclusive": "total", "inclusive": "subtotal"}.get(document.line_amounts)
     if document.tax is None and document.amount == unknown:

@@ -182,6 +182,8 @@ DRIFT: Final[Schema] = {
     "since": UTC,  # when it was first seen; null on its first day
 }
 
+CLOSED: Final = ("VOIDED", "DELETED")  # statuses of an invoice, bill or credit note that stands no more
+
 OPERATIONS: Final[Schema] = {
     "operation_id": pl.String,  # stable hash of what it does
     "system": SIDE,  # the side that is written
@@ -189,6 +191,7 @@ OPERATIONS: Final[Schema] = {
     "object": pl.String,  # Account, Contact ... (Salesforce); Contact, Item (Xero)
     "record_id": pl.String,  # on that side; null for a create
     "source_id": pl.String,  # the record on the other side
+    "made_from": pl.List(pl.String),  # the records that the source is made of; null: itself
     "link_id": pl.String,
     "action": ACTION,
     "phase": PHASE,
@@ -208,7 +211,7 @@ OPERATIONS: Final[Schema] = {
 
 # One row an opportunity, as an invoice would be made of it. Amounts are exact and carry their currency.
 DOCUMENTS: Final[Schema] = {
-    "record_id": pl.String,  # the opportunity
+    "record_id": pl.String,  # the opportunity; "<id>:P1" a part of it, "<account>:M202611GBP" all of a month
     "name": pl.String,
     "account_id": pl.String,
     "won": pl.Boolean,  # by IsWon, and in one of the mapped stages
@@ -238,7 +241,17 @@ DOCUMENTS: Final[Schema] = {
     "asked": pl.String,  # of what waits for that: the invoice that would be made, as JSON; null: nobody is asked
     "released": pl.String,  # why it was held before somebody let it go
     "came_from": pl.String,  # the record of another object, invoiced too, that it came from; null: none
+    "twice": pl.String,  # why it is not billed: what it came from is, or what came from it; null: nothing of that
     "line_count": pl.Int64,
+    "form": pl.String,  # parts: it is a part of a sale; together: all sales of an account and month; null: a sale
+    # Of a part and of what is billed together: the records that it is made of, and what they show. Null: itself.
+    "sources": pl.List(
+        pl.Struct(
+            dict.fromkeys(
+                ("record_id", "name", "shown_id", "shown_number", "shown_status", "shown_url"), pl.String
+            )
+        )
+    ),
 }
 
 DOCUMENT_LINES: Final[Schema] = {

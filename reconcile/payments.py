@@ -16,11 +16,11 @@ import polars as pl
 from reconcile import names
 from reconcile.bodies import dumps
 from reconcile.decode import decoded_bodies
-from reconcile.documents import CLOSED, organisation_days
+from reconcile.documents import organisation_days
 from reconcile.ids import long_ids
 from reconcile.mapped import PaymentMapping
 from reconcile.merge import difference_fingerprint
-from reconcile.model import DRIFT, OPERATIONS, RECORDS, REJECTS, TAKEN, VALUES, conform, rows_frame
+from reconcile.model import CLOSED, DRIFT, OPERATIONS, RECORDS, REJECTS, TAKEN, VALUES, conform, rows_frame
 from reconcile.money import EXACT, XERO_PLACES, exact, has_decimals, minor_units, numbers, quoted, spelled
 from reconcile.operations import Row, held_links, operation_row
 from reconcile.settled import amount_text, guid

@@ -16,11 +16,11 @@ import polars as pl
 
 from reconcile import names
 from reconcile.decode import decode_all, decoded_bodies
-from reconcile.documents import CLOSED
 from reconcile.ids import wire_instants
 from reconcile.model import (
     ACCOUNT_BALANCES,
     BALANCES,
+    CLOSED,
     CREDITS,
     REJECTS,
     SETTLED,

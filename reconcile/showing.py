@@ -16,6 +16,7 @@ import polars as pl
 
 from reconcile import names
 from reconcile.bodies import dumps
+from reconcile.grouping import sale_of
 from reconcile.ids import long_ids
 from reconcile.mapped import SHOWN_BY, SHOWN_ENTITIES, SHOWN_FIELDS, SHOWN_UNIT, SOURCE_OBJECTS
 from reconcile.model import OPERATIONS, PROJECTIONS, RECORDS, REJECTS, VALUES, conform, empty, rows_frame
@@ -102,13 +103,13 @@ def owners(invoices: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     ids = pl.col("salesforce_id").unique()
     one = pl.when(ids.len() == 1).then(ids.first())
     accounts = linked.filter(entity="party").group_by(contact_id="xero_id").agg(account_id=one)
-    documents = linked.filter(entity="document")
+    documents = linked.filter(entity="document").with_columns(sale_of(pl.col("salesforce_id")))
     found = invoices.select("invoice_id", "contact_id").join(
         accounts.with_columns(has_account=pl.lit(True)), on="contact_id", how="left", validate="m:1"
     )
     for object_name, column in (("Opportunity", "opportunity_id"), ("Order", "order_id")):
         theirs = documents.filter(pl.col("salesforce_id").str.starts_with(SOURCE_OBJECTS[object_name].prefix))
-        by_invoice = theirs.group_by(invoice_id="xero_id").agg(one.alias(column))
+        by_invoice = theirs.group_by(invoice_id="xero_id").agg(one.alias(column))  # a part is its sale's
         found = found.join(
             by_invoice.with_columns(pl.lit(True).alias(f"has_{column}")),
             on="invoice_id",
@@ -128,7 +129,9 @@ def desired(known: Settlement, links: pl.DataFrame, sources: Sequence[str]) -> d
     """
     owned = owners(known.invoices, links)
     parents = owned.drop("is_owned")
-    documents = links.filter(pl.col("entity").cast(pl.String) == "document")
+    documents = links.filter(pl.col("entity").cast(pl.String) == "document").with_columns(
+        sale_of(pl.col("salesforce_id"))
+    )
 
     def of(source: str) -> pl.DataFrame:
         prefix = SOURCE_OBJECTS[source].prefix

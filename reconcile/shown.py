@@ -10,11 +10,11 @@ from typing import Final
 import polars as pl
 
 from reconcile.decode import decoded_bodies
-from reconcile.documents import CLOSED
 from reconcile.ids import long_ids
 from reconcile.invoices import INVOICE_URL
 from reconcile.mapped import SHOWN_BY  # of Salesforce's own objects it is their Id
 from reconcile.model import (
+    CLOSED,
     PROJECTIONS,
     conform,
 )

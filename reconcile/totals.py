@@ -15,10 +15,22 @@ import polars as pl
 
 from reconcile.cents import PLACE, explain_differences
 from reconcile.decode import decode_all, decoded_bodies
-from reconcile.documents import CLOSED, Documents
+from reconcile.documents import Documents
 from reconcile.ids import wire_instants
 from reconcile.mapped import DocumentMapping
-from reconcile.model import BOOKED, MEASURE, MEASURES, RAW, REJECTS, SIDE, SIDES, TOTALS, conform, empty
+from reconcile.model import (
+    BOOKED,
+    CLOSED,
+    MEASURE,
+    MEASURES,
+    RAW,
+    REJECTS,
+    SIDE,
+    SIDES,
+    TOTALS,
+    conform,
+    empty,
+)
 from reconcile.money import (
     AMOUNT,
     EXACT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from reconcile.document_moves import Known, with_moves
 from reconcile.documents import Documents, canonical_documents
 from reconcile.invoices import Standing, standing, with_documents
 from reconcile.mapped import DocumentMapping
+from reconcile.mapping import Mapping as FieldMapping
 from reconcile.mapping import load_mapping
 from reconcile.plan import Part, Plan, build_plan
 
@@ -29,6 +31,7 @@ class Sales(Books):
     invoices: dict[str, dict[str, Any]] = field(default_factory=dict)
     lists: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     found: Standing | None = None
+    today: date | None = None
     documents: Documents | None = None
 
     def __post_init__(self) -> None:
@@ -128,7 +131,7 @@ class Sales(Books):
         return ours | theirs | {"xero.Invoice": raw_of(self.invoices)}
 
     def build(self, parts: list[Part], decisions: pl.DataFrame) -> Plan:
-        self.documents = canonical_documents(self.raw(), self.invoicing)
+        self.documents = canonical_documents(self.raw(), self.invoicing, links=self.links, today=self.today)
         self.found = standing(self.documents, self.links, self.invoicing)
         plan = build_plan(parts, schema(self.mapping), decisions, self.found.accounts)
         party = next(part for part in parts if part.mapping.entity == "party")
@@ -205,10 +208,15 @@ def sales(text: str = "", **keys: str) -> Sales:
 
 def deals_and_orders(**keys: str) -> Sales:
     """Books in which opportunities and orders become invoices."""
+    return Sales(both_billed(**keys))
+
+
+def both_billed(**keys: str) -> FieldMapping:
+    """A mapping by which opportunities and orders become invoices."""
     given = {"cut_over": "2026-11-01", **keys}
     invoice = "".join(f"    {key}: {value}\n" for key, value in given.items())
     whole = f"extends: [default, deals_and_orders]\ndocuments:\n  invoice:\n{invoice}"
-    return Sales(load_mapping(whole, name="mine.yaml", library=library()))
+    return load_mapping(whole, name="mine.yaml", library=library())
 
 
 def linked(books: Sales, number: int = 1) -> tuple[str, str]:

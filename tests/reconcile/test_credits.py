@@ -185,9 +185,7 @@ def test_one_difference_has_one_number_and_another_has_another() -> None:
     rows = pl.DataFrame(
         {"document_id": ["006a", "006a", "006a"], "mark": ["abcdef0123", "abcdef9999", "123456"]}
     )
-    numbers = (
-        rows.select(credit_number(pl.lit("SF-"), pl.col("document_id"), pl.col("mark"))).to_series().to_list()
-    )
+    numbers = rows.select(credit_number("SF-", pl.col("document_id"), pl.col("mark"))).to_series().to_list()
     assert numbers == ["SF-006A-CABCDEF", "SF-006A-CABCDEF", "SF-006A-C123456"]
 
 
