@@ -73,7 +73,7 @@ def unlike_memberships(
     pairs, said = _pairs(part, links), _said(accounts, mapping.salesforce)
     untold = pairs.join(said, on="account_id", how="anti")["contact_id"]
     known = pairs.filter(~pl.col("contact_id").is_in(untold.implode()))
-    wanted = known.join(said, on="account_id", how="inner", validate="1:1").explode("named")
+    wanted = known.join(said, on="account_id", how="inner", validate="m:1").explode("named")
     wanted = wanted.with_columns(low=names.lower(pl.col("named")))
     foreign = wanted.drop_nulls("low").join(among, on="low", how="anti", maintain_order="left")
     there = read.join(among, on="low", how="semi").filter(pl.len().over("low") == 1)

@@ -349,7 +349,7 @@ def verify_history(case: Case) -> None:
     """Every write that the systems saw of us stands in a certificate, and was carried out once."""
     known: dict[Json, list[Json]] = {}  # without a key the same bytes may rightly be sent again, later
     for one in case.requests():
-        what = one["sha256"] if one["body"] else one["path"]  # without bytes the address tells them apart
+        what = one["path"] if one.get("body") == "" else one["sha256"]  # no bytes: told apart by it
         known.setdefault((one["system"], what, one["idempotency_key"]), []).append(one)
     applied, arrived, made = Counter[Json](), Counter[Json](), Counter[tuple[str, str]]()
     for side, row in ((side, row) for side, rows in (case.history or {}).items() for row in rows):

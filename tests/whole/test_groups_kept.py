@@ -141,6 +141,8 @@ def test_contacts_enter_and_leave_the_groups_that_their_account_names(club: Club
     assert set(done.outcomes["outcome"]) == {"confirmed"}
     assert done.audited.findings.is_empty(), done.audited.findings.to_dicts()
     assert (done.calls, done.priced["xero"]) == (done.priced, planned.cost["xero"])
+    keyed = {row["method"]: bool(row["idempotency_key"]) for row in pair.writes(marks)}
+    assert keyed == {"PUT": True, "DELETE": False}
     assert sorted(club.writes(marks)) == [("DELETE", club.one), ("PUT", "Contacts"), ("PUT", "Contacts")]
     assert club.is_in(club.one) == {"Retail", "trade", "VIP"}
     assert club.is_in(club.other) == {"Retail"}
