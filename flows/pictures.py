@@ -30,6 +30,7 @@ ONE: Final = {
     "option": "Tracking option",
     "shown_invoice": "Invoice shown",
     "shown_payment": "Payment shown",
+    "membership": "Contact group",
 }
 MANY: Final = {
     "party": "Companies",
@@ -42,6 +43,7 @@ MANY: Final = {
     "option": "Tracking options",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
+    "membership": "Contact groups",
 }
 DIRECTIONS: Final = {
     "salesforce": "Salesforce changed",

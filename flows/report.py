@@ -284,6 +284,7 @@ ENTITY_NAMES: Final = {
     "option": "Tracking options",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
+    "membership": "Contact groups",
 }
 
 

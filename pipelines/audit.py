@@ -29,7 +29,7 @@ from pipelines.xero.client import parse_date
 from reconcile.agreed import UNIT, WITHDRAWN, invoice_texts
 from reconcile.bodies import loads
 from reconcile.errors import Incident, LogInAgain, RetryLater, UnexpectedReply
-from reconcile.mapped import OURS
+from reconcile.mapped import MEMBERSHIP, OURS
 from reconcile.model import AUDIT, SIDES, conform
 
 if TYPE_CHECKING:
@@ -277,12 +277,13 @@ def _with_history(writes: Sequence[Written], which: str) -> list[Written]:
 
     Salesforce keeps no history that could be read; there the condition of the write guards (push.guard). Where only
     our own id or number was written there is nothing of a person's to be lost: it is a call each, and first contact
-    writes an id into every record.
+    writes an id into every record. A contact group has no History.
     """
     told = [
         one
         for one in writes
         if one.intent.system == "xero" and one.look is not None and one.sent_at is not None
+        if one.intent.entity != MEMBERSHIP
     ]
     read = {
         (one.intent.object, one.record_id)

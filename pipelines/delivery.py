@@ -297,10 +297,17 @@ class Delivery:
             self.tries.lots |= {one.operation_id: sent.request_id + half for one in intent.operations}
 
     def adopted(self, intent: Intent) -> list[Ended]:
-        """Adopt the record that carries a new one's key already: an earlier attempt or somebody made it."""
+        """Adopt the record that carries a new one's key already: an earlier attempt or somebody made it.
+
+        One that is changed is adopted where it holds what it was to hold.
+        """
         body = self._looks.body(intent)
         if body is None:
             return []
+        if intent.action == "update":
+            states = self._looks.compare([(one, body) for one in intent.operations])
+            done = set(states.values()) == {"after"}
+            return self._learner.adopted(intent, body, intent.record_id or "") if done else []
         if is_closed(body, intent.system):
             why = "a record that carries its key is there, and takes no writes"
             return [Ended(one, "overtaken", message=why) for one in intent.operations]

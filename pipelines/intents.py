@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconcile.bodies import dumps, loads, merge_pieces
 from reconcile.errors import Incident
-from reconcile.mapped import OPTION, OURS, SHOWN_BY, SHOWN_ENTITIES
+from reconcile.mapped import MEMBERSHIP, OPTION, OURS, SHOWN_BY, SHOWN_ENTITIES
 
 if TYPE_CHECKING:
     from reconcile.mapping import Mapping as RecordMapping
@@ -113,9 +113,9 @@ class Intent:
 
     @property
     def parent_id(self) -> str | None:
-        """The record inside of which this one stands: of an option its category."""
-        within = self.operations[0].source_id or ""
-        return within.partition("/")[0] if self.entity == OPTION else None
+        """The record inside of which this one stands: of an option its category, of a membership its group."""
+        within = (self.record_id if self.entity == MEMBERSHIP else self.operations[0].source_id) or ""
+        return within.partition("/")[0] if self.entity in (OPTION, MEMBERSHIP) else None
 
     def content(self) -> str:
         """Give what the journal keeps of it, as JSON."""
@@ -141,7 +141,7 @@ class Verdict:
 
     kind: confirmed, rejected, overtaken, unknown (settle it), again (certainly not written: a new attempt),
     apart (refused whole, and it is not said whose fault it was: each by itself), exists (a record of that
-    key or name is there already).
+    key or name is there already, or what was to be taken out is out: a look tells).
     """
 
     kind: str

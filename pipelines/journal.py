@@ -26,7 +26,8 @@ from pipelines.journal_tables import LIVE, dead_letters, intents, outcomes, plan
 from pipelines.settings import Settings
 from reconcile.bodies import loads
 from reconcile.errors import NeedsApproval, WrongPair
-from reconcile.mapped import SHOWN_ENTITIES, SHOWN_UNIT
+from reconcile.mapped import MEMBERSHIP, SHOWN_ENTITIES, SHOWN_UNIT
+from reconcile.memberships import MADE
 from reconcile.model import BASES, LINKS, OUTCOME_ROWS, UTC, Schema, conform
 
 # What must not change under a pair. An organisation may be renamed, an instance moved.
@@ -322,6 +323,30 @@ class Journal(Store):
                 sealed = self.unseal("outcomes", (row["plan_hash"], row["operation_id"]), row["written"])
                 found.setdefault(row["record_id"], {}).update(loads(json.loads(sealed)["after"] or "{}"))
         return found
+
+    def memberships_made(self, record_ids: Collection[str]) -> pl.DataFrame:
+        """Give MADE: what we last made of these memberships in contact groups."""
+        query = (
+            select(outcomes)
+            .where(outcomes.c.entity == MEMBERSHIP, outcomes.c.outcome.in_(("confirmed", "adopted")))
+            .order_by(outcomes.c.at)
+        )
+        wanted = frozenset(record_ids)
+        with self.read() as con:
+            rows = con.execute(query).mappings().all() if wanted else []
+        last = {row["record_id"]: row for row in rows if row["record_id"] in wanted}
+        made = {
+            record_id: json.loads(
+                self.unseal("outcomes", (row["plan_hash"], row["operation_id"]), row["written"])
+            )
+            for record_id, row in last.items()
+        }
+        data = {
+            "record_id": list(last),
+            "went_in": [json.loads(made[record_id]["after"])["Member"] for record_id in last],
+            "at": [moment(row["at"]) for row in last.values()],
+        }
+        return pl.DataFrame(data, schema=dict(MADE))
 
     # -- plans and their outcomes
 

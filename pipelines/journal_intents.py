@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipelines.journal_store import Store
 
 IDEMPOTENT = ("xero",)  # whose requests carry a key
+UNKEYED = ("DELETE",)  # accounting spec 16.1.0: no Idempotency-Key there; read 2026-11-30
 FREED = ("not_sent", "refused", "absent", "waiting")  # how an intent ends without outcomes
 
 
@@ -65,7 +66,8 @@ class Intents:
         self._store.must_be_whole()
         request_id, now = uuid.uuid4().hex, self._store.now()
         # Random, as Xero advises; it is kept, so that it needs no derivation.
-        key = uuid.uuid4().hex + uuid.uuid4().hex if request.system in IDEMPOTENT else None
+        keyed = request.system in IDEMPOTENT and request.method not in UNKEYED
+        key = uuid.uuid4().hex + uuid.uuid4().hex if keyed else None
         sha256 = hashlib.sha256(request.body).hexdigest()
         row = {
             "request_id": request_id,

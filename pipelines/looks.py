@@ -25,7 +25,16 @@ from reconcile.agreed import UNIT, WITHDRAWN, Write, states
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
 from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
 from reconcile.ids import long_id
-from reconcile.mapped import IN_SALESFORCE, OPTION, SHOWN_ENTITIES, SHOWN_UNIT, TRACKING_OPTION, WHOLE_OF
+from reconcile.mapped import (
+    GROUP_OBJECT,
+    IN_SALESFORCE,
+    MEMBERSHIP,
+    OPTION,
+    SHOWN_ENTITIES,
+    SHOWN_UNIT,
+    TRACKING_OPTION,
+    WHOLE_OF,
+)
 from reconcile.mapping import Mapping as RecordMapping
 from reconcile.normalise import canonical_values, observed_pieces
 
@@ -89,6 +98,7 @@ class Looks:
         self._records: dict[tuple[str, str], dict[str, Body | None]] = {}
         self._keys: dict[tuple[str, str], dict[str, set[str]]] = {}
         self._written: dict[str, set[str]] = {}  # object of Salesforce -> fields that are written
+        self._memberships: set[str] = set()  # that are written
         self._keyed: dict[tuple[str, str], set[str]] = {}  # fields by which records are found
         for (entity, side), name in key_fields(mapping).items():
             place = (side, OWN.get(entity) or object_of(mapping, entity, side))
@@ -98,9 +108,11 @@ class Looks:
         """Read, of Salesforce's objects, the fields too by which these operations show what Xero knows.
 
         They are no part of the mapping's fields: where an org lacks one, nothing writes it, and nothing else may
-        fail for it.
+        fail for it. Of Xero's contact groups, those whose members are written: no list tells what changed there.
         """
         for one in operations:
+            if one.entity == MEMBERSHIP:
+                self._memberships.add(one.record_id or "")
             if one.unit == SHOWN_UNIT or one.entity in OWN:
                 pieces = (json.loads(native or "{}") for native in (one.native_before, one.native_after))
                 self._written.setdefault(one.object, set()).update(*pieces)
@@ -137,6 +149,8 @@ class Looks:
         self._keep_all(side, object_name, self._changed(side, object_name, since))
 
     def _changed(self, side: str, object_name: str, since: datetime | None) -> Read:
+        if object_name == GROUP_OBJECT:
+            return self._read(self._clients.xero.memberships(self._memberships))
         if side == "xero":
             return self._xero_list(object_name, since=since)
         where = "" if since is None else f" where SystemModstamp >= {soql_stamp(since)}"
@@ -173,7 +187,10 @@ class Looks:
 
     def fetch_ids(self, side: str, object_name: str, record_ids: Sequence[str]) -> None:
         """Read records by id. One that is not given back is not there."""
-        for some in _parts(sorted(set(record_ids)), ASKED_AT_ONCE[side]):
+        wanted = sorted(set(record_ids))
+        # A group is asked for whole, whoever of its members is meant.
+        at_once = ASKED_AT_ONCE[side] if object_name != GROUP_OBJECT else len(wanted)
+        for some in _parts(wanted, at_once) if wanted else ():
             found: set[str] = set()
             now, first = self._now(), None
             for page in self._by_id(side, object_name, some):
@@ -187,6 +204,8 @@ class Looks:
                 self._records.setdefault((side, object_name), {})[record_id] = None
 
     def _by_id(self, side: str, object_name: str, record_ids: Sequence[str]) -> Iterable[Any]:
+        if object_name == GROUP_OBJECT:
+            return self._clients.xero.memberships(record_ids)
         if side == "xero":
             # A list without pages knows no ids to ask for: it is short, and read whole.
             asked = record_ids if RESOURCES[object_name].paged else ()

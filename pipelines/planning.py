@@ -17,6 +17,7 @@ import polars as pl
 
 from pipelines import plans
 from pipelines.context import Context
+from pipelines.grouping import Grouping, group_contacts
 from pipelines.journal import PlanRow
 from pipelines.journal_written import made_since
 from pipelines.paying import Payments, pay_invoices
@@ -40,9 +41,10 @@ from reconcile.errors import (
 )
 from reconcile.holds import with_holds
 from reconcile.invoices import Standing, document_records, standing, with_documents
-from reconcile.mapped import SHOWN_UNIT, WHOLE_OF, DocumentMapping
+from reconcile.mapped import GROUP_OBJECT, MEMBERSHIP, SHOWN_UNIT, WHOLE_OF, DocumentMapping
 from reconcile.mapping import EntityMapping, check_mapping
 from reconcile.match import match
+from reconcile.memberships import UNIT as GROUPS_UNIT
 from reconcile.merge import merge, recent_writes
 from reconcile.normalise import Canonical, base_values, canonicalise
 from reconcile.plan import (
@@ -79,12 +81,14 @@ class Decided:
     invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
     settling: Settling | None = None  # null: the mapping does not ask for it
     payments: Payments | None = None  # likewise
+    grouping: Grouping | None = None  # likewise
 
     @property
     def records(self) -> pl.DataFrame:
         more = [self.invoicing.records] if self.invoicing else []
         more += [self.settling.records] if self.settling else []
         more += [self.payments.records] if self.payments else []
+        more += [self.grouping.records] if self.grouping else []
         return pl.concat([*(part.records for part in self.parts), *more])
 
     @property
@@ -136,6 +140,7 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
     decided = _with_payments(ctx, warehouse, _with_settled(ctx, warehouse, decide(ctx, warehouse)))
+    decided = _with_groups(ctx, warehouse, decided)
     decided = _without_failed(ctx, decided, _snapshot(warehouse).errors)
     decided = _only_needed(decided if options.retry_refused else _without_refused(ctx, decided))
     kept, rejects, findings = check(
@@ -402,6 +407,20 @@ def _with_payments(ctx: Context, warehouse: Warehouse, decided: Decided) -> Deci
     )
 
 
+def _with_groups(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
+    """Plan who enters and leaves contact groups, of what is linked by now."""
+    found = group_contacts(ctx, warehouse, _snapshot(warehouse), decided)
+    if found is None:
+        return decided
+    plan = _telling(decided.plan, found.rejects)
+    return replace(
+        decided,
+        plan=replace(plan, operations=pl.concat([plan.operations, found.operations])),
+        raw={**decided.raw, f"xero.{GROUP_OBJECT}": found.seen},
+        grouping=found,
+    )
+
+
 def _unread(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
     """Give, of the objects that invoices are made of, those that this snapshot lacks, and why."""
     if ctx.mapping.invoice is None:
@@ -492,6 +511,7 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
         failed += [
             *({"person"} & ctx.mapping.entities.keys()),
             *(["document"] if ctx.mapping.invoice else []),
+            *([MEMBERSHIP] if ctx.mapping.groups else []),
         ]
     if "product" in failed:
         invoice = ctx.mapping.invoice
@@ -609,9 +629,11 @@ def check(
                 **_invoice_rules(ctx),
                 "max_operations": limits.max_operations,
                 "max_share": limits.max_share,
-                # An opportunity's reference to its invoice follows Xero as a projection does.
+                # An opportunity's reference to its invoice follows Xero as a projection does; who is in a group
+                # follows Salesforce likewise.
                 "projections": [
                     "reference",
+                    GROUPS_UNIT,
                     SHOWN_UNIT,
                     *(p.name for entity in ctx.mapping.entities.values() for p in entity.projections),
                 ],
@@ -631,7 +653,7 @@ def check(
 
 
 NOT_CHECKED: Final = frozenset(
-    f"xero.{name}" for name in REFERENCES
+    f"xero.{name}" for name in (*REFERENCES, GROUP_OBJECT)
 )  # short lists, some without ids and times
 
 

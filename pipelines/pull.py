@@ -28,10 +28,10 @@ from pipelines.warehouse import (
     next_boundary,
     snapshot_id_at,
 )
-from pipelines.xero.source import REFERENCES, with_unlisted
+from pipelines.xero.source import REFERENCES, pull_groups, with_unlisted
 from pipelines.xero.source import pull_object as pull_xero
 from reconcile.errors import FixSettings, ReconcileError, SnapshotRefused
-from reconcile.mapped import SETTLING, SHOWN_BY
+from reconcile.mapped import GROUP_OBJECT, SETTLING, SHOWN_BY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +40,7 @@ TARGETS: Final = (*(("salesforce", name) for name in OBJECTS), ("xero", "Contact
 # Pulled where the mapping names them. What invoices are made of comes before the lists that they are held
 # against: only then it shows whether those are needed.
 FOR_PRODUCTS: Final = tuple(("salesforce", name) for name in PRODUCTS)
+FOR_GROUPS: Final = (("xero", GROUP_OBJECT),)
 FOR_DOCUMENTS: Final = (
     *(("salesforce", name) for name in CURRENCIES),
     ("salesforce", "Opportunity"),
@@ -110,6 +111,7 @@ def pull(
     accept_smaller: bool = False,
     needed: Mapping[str, Mapping[str, frozenset[str]]] | None = None,
     sweeping: Collection[tuple[str, str]] = (),
+    groups: Collection[str] = (),
     progress: Callable[[str], None] = silent,
 ) -> PullResult:
     """Bring the warehouse up to date with both systems.
@@ -117,6 +119,7 @@ def pull(
     needed: side -> object -> fields that the mapping reads (`mapping.pulled(side)`); a field that was never
     asked for brings a sweep. Objects that only documents need are pulled where it names them.
     sweeping: (side, object) of those that are read whole, though nothing else is.
+    groups: the names of the contact groups that are read, in every pull and with who is in them.
     accept_smaller: also take a sweep that misses many rows, or a changed type.
     An object that fails keeps its previous snapshot and is told in the result; the others go on.
     Raises the first object's error where every object failed; DiskFull, LoadFailed.
@@ -132,7 +135,7 @@ def pull(
     for side, object_name in targets:
         wanted = (needed or {}).get(side, {}).get(object_name, frozenset())
         old = before.state(side, object_name) if before else None
-        swept = sweep_all or (side, object_name) in sweeping
+        swept = sweep_all or (side, object_name) in (*sweeping, *FOR_GROUPS)  # these know no delta
         sweep = swept or _sweep_is_due(settings, old, wanted, now)
         if (side, object_name) in REFERENCE_LISTS:
             fresh = not (sweep or _documents_moved(states) or _is_stale(old, now))
@@ -144,9 +147,11 @@ def pull(
         progress(f"{side} {object_name}: {'reading all' if sweep else 'reading what changed'}")
         try:
             extract = _extract(
-                settings, clients, warehouse, old, side, object_name, sweep, wanted, accept_smaller
+                settings, clients, warehouse, old, side, object_name, sweep, wanted, groups, accept_smaller
             )
-            gone = _gone(settings, warehouse, extract, accept=accept_smaller)
+            # Of a few groups one that is deleted is a large part; nobody leaves a group that is not there.
+            few = (side, object_name) in FOR_GROUPS
+            gone = _gone(settings, warehouse, extract, accept=accept_smaller or few)
             changed = warehouse.changed_rows(extract, gone) if extract.rows is not None or gone else None
         except ReconcileError as error:
             failures.append(error)
@@ -176,7 +181,7 @@ def _targets(
     needed: Mapping[str, Mapping[str, frozenset[str]]] | None,
 ) -> tuple[tuple[str, str], ...]:
     wanted = needed or {}
-    more = (*FOR_PRODUCTS, *FOR_DOCUMENTS)
+    more = (*FOR_PRODUCTS, *FOR_GROUPS, *FOR_DOCUMENTS)
     named = [(side, name) for side, name in more if name in wanted.get(side, {})]
     # An object of the org's own, of which only the mapping knows.
     own = [("salesforce", name) for name in sorted(wanted.get("salesforce", {}))]
@@ -218,6 +223,7 @@ def _extract(
     object_name: str,
     sweep: bool,
     wanted: frozenset[str],
+    groups: Collection[str],
     accept: bool,
 ) -> Extract:
     since = None
@@ -225,6 +231,8 @@ def _extract(
         # One second more than the overlap: both vendors' filters know whole seconds only.
         since = old.complete_as_of - timedelta(seconds=settings.pull.overlap_s + 1)
     if side == "xero":
+        if (side, object_name) in FOR_GROUPS:
+            return pull_groups(clients.xero, groups)
         extract = pull_xero(clients.xero, object_name, since=since, needed=wanted)
         # An item or a tax rate that is gone was deleted; a contact or an invoice never is.
         lasts = extract.whole and (side, object_name) not in REFERENCE_LISTS

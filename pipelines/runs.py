@@ -114,6 +114,7 @@ def _pull(
         accept_smaller=accept_smaller,
         needed={side: ctx.mapping.pulled(side) for side in model.SIDES},
         sweeping=sweeping,
+        groups=ctx.mapping.groups.among if ctx.mapping.groups else (),
         progress=ctx.progress,
     )
     return Pulled(result.snapshot_id, result.objects, result.calls, result.failures)

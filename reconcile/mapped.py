@@ -44,6 +44,9 @@ CONTACT: Final = (
 )  # fmt: skip
 ITEM: Final = ("ItemID", "Code", "UpdatedDateUTC", "IsSold", "IsPurchased")
 CONTACT_GROUPS: Final = "ContactGroups"  # read where a projection shows them
+MEMBERSHIP: Final = "membership"  # an entity: that a contact is in a group; known as "group/contact"
+GROUP_OBJECT: Final = "ContactGroup"  # of Xero; by its id alone it tells who is in it
+GROUP_FIELDS: Final = ("ContactGroupID", "Name", "Status", "Contacts")
 STOCK: Final = "QuantityOnHand"
 STOCK_FIELDS: Final = ("IsTrackedAsInventory", STOCK)  # read where a projection shows them
 SHARED_EMAIL: Final = "EmailAddress"  # Xero has one for the party and its primary person
@@ -259,6 +262,16 @@ class SideMapping:
 
 
 @dataclass(frozen=True)
+class GroupMapping:
+    """Which field of Salesforce says in which contact groups of Xero a contact is to be."""
+
+    salesforce: str  # the field: names, separated by ;
+    among: tuple[str, ...]  # the groups that are ours to add to and take out of; all others are left alone
+    remove: str  # always: a contact leaves a group that the field does not name; never
+    at: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
 class EntityMapping:
     """How one entity is kept in agreement."""
 
@@ -271,6 +284,7 @@ class EntityMapping:
     units: tuple[Unit, ...]
     projections: tuple[Projection, ...]
     at: str = ""
+    groups: GroupMapping | None = None  # of a party; null: nobody is put into a contact group
 
     def side(self, side: str) -> SideMapping:
         return self.salesforce if side == "salesforce" else self.xero
@@ -299,6 +313,7 @@ class EntityMapping:
         names |= {name for rule in self.rules(side) for name in rule.columns if is_field(name)}
         names |= {projection.salesforce for projection in self.projections if side == "salesforce"}
         names |= {PARENT[key] for key in [(self.entity, side)] if key in PARENT}
+        names |= {self.groups.salesforce} if self.groups and side == "salesforce" else set()
         return frozenset(names | {name for name in [self.side(side).reference] if name})
 
     def _system(self, side: str) -> tuple[str, ...]:
@@ -671,6 +686,11 @@ class Mapping:
         """How money that was taken in Salesforce is recorded; null where it is not."""
         return self.invoice.payments if self.invoice is not None else None
 
+    @property
+    def groups(self) -> GroupMapping | None:
+        """How contacts are put into contact groups; null where they are not."""
+        return self.entities["party"].groups if "party" in self.entities else None
+
     def pulled(self, side: str) -> dict[str, frozenset[str]]:
         """Object -> every field that a pull brings: those of `fields`, and what settles invoices."""
         wanted = self.fields(side)
@@ -686,6 +706,8 @@ class Mapping:
             wanted[name] = wanted.get(name, frozenset()) | entity.fields(side)
         for name, fields in (PRICED_BY[side] if "price" in self.entities else {}).items():
             wanted[name] = wanted.get(name, frozenset()) | fields
+        if self.groups is not None and side == "xero":
+            wanted[GROUP_OBJECT] = frozenset(GROUP_FIELDS)
         if self.payments is not None and side == "salesforce":
             name = self.payments.salesforce
             wanted[name] = wanted.get(name, frozenset()) | self.payments.fields

@@ -39,6 +39,7 @@ from reconcile.mapped import (
 )
 from reconcile.mapping_codes import plain_codes, plain_currencies
 from reconcile.mapping_documents import read_documents
+from reconcile.mapping_groups import plain_groups, read_groups
 from reconcile.mapping_payments import plain_payments
 from reconcile.marked import Marked, describe, read_yaml
 from reconcile.model import FLOWS, MERGED, SIDES
@@ -48,7 +49,7 @@ CREATE: Final = ("never", "on_demand", "ask", "always")
 DELETE: Final = ("never",)
 CONFLICT: Final = ("ask", "owner", "salesforce", "xero")
 DRIFT: Final = ("report", "heal", "ask", "accept")
-ENTITY_KEYS: Final = ("salesforce", "xero", "create", "delete", "units", "projections")
+ENTITY_KEYS: Final = ("salesforce", "xero", "create", "delete", "units", "projections", "groups")
 SIDE_KEYS: Final = ("object", "scope", "reference", "price_book", "defaults")
 CREATE_KEYS: Final = ("policy", "when")
 UNIT_KEYS: Final = ("salesforce", "xero", "as", "flows", "owner", "conflict", "drift", "fill", "lookup")
@@ -179,6 +180,7 @@ def _entity(name: str, tree: Marked) -> EntityMapping:
         units=units,
         projections=projections,
         at=tree.key_at or tree.at,
+        groups=read_groups(keys.get("groups"), f"{path}.groups", entity=name, projections=projections),
     )
     _check_names(entity)
     _check_form(entity)
@@ -607,6 +609,7 @@ def _plain(entity: EntityMapping) -> dict[str, Any]:
         "delete": entity.delete,
         "units": {one.name: unit(one) for one in entity.units},
         "projections": {one.name: [one.salesforce, one.from_] for one in entity.projections},
+        **({"groups": plain_groups(entity.groups)} if entity.groups else {}),
     }
 
 

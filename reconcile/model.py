@@ -13,6 +13,7 @@ import polars as pl
 SIDES: Final = ("salesforce", "xero")
 ENTITIES: Final = (
     "party", "person", "product", "price", "document", "credit", "payment", "option", "shown_invoice", "shown_payment",
+    "membership",
 )  # fmt: skip
 MERGED: Final = (
     "party",

@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from reconcile.agreed import UNIT, WITHDRAWN
-from reconcile.mapped import GROUPS, OURS, TRACKING_OPTION
+from reconcile.mapped import GROUP_OBJECT, GROUPS, OURS, TRACKING_OPTION
 from reconcile.model import SIDES
 
 PRIMARY: Final = ":primary"
@@ -117,10 +117,13 @@ def records_of(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
         guarded=edited & pl.lit(terms.guarded) & (pl.col("system") == "salesforce"),
         grouped=(pl.col("object") == "Item") & ~creates & body.str.contains_any(sorted(GROUPS)),
         sourced=sourced & (pl.col("system") == "xero"),
+        # Who enters a contact group goes in one call for each group, who leaves in one of its own.
+        group=pl.when(pl.col("object") == GROUP_OBJECT).then(pl.col("record_id").str.head(36)),
+        leaves=(pl.col("object") == GROUP_OBJECT) & body.str.contains("false", literal=True),
     ).with_columns(resting=pl.col("edited") | (pl.col("creates") & ~once))
     records = marked.group_by("wave", "system", "object", "record", maintain_order=True).agg(
-        pl.col("creates", "edited", "guarded", "grouped", "sourced", "resting").any(),
-        pl.col("entity").first(),
+        pl.col("creates", "edited", "guarded", "grouped", "sourced", "resting", "leaves").any(),
+        pl.col("entity", "group").first(),
         body_bytes=pl.col("native_after").str.len_bytes().sum(),
     )
     # What this very push wrote just before is looked at again before a guarded write.
@@ -171,13 +174,17 @@ def requests_of(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """Add request: which records go in one call."""
     size = (
         pl.when("guarded").then(GUARDED_A_REQUEST)
-        .when(pl.col("object").is_in(ALONE), pl.col("system") == "xero").then(1)
+        .when(pl.col("object").is_in(ALONE) | pl.col("leaves"), pl.col("system") == "xero").then(1)
         .when(pl.col("object") == "Invoice", pl.col("system") == "xero").then(terms.documents_at_once)
         .when(pl.col("system") == "xero").then(RECORDS_A_REQUEST["xero"])
         .otherwise(RECORDS_A_REQUEST["salesforce"])
     )  # fmt: skip
     # Guarded ones go together, whatever their object.
-    lot = pl.when("guarded").then(pl.lit("guarded")).otherwise(pl.format("{} {}", "object", "creates"))
+    lot = (
+        pl.when("guarded")
+        .then(pl.lit("guarded"))
+        .otherwise(pl.format("{} {} {} {}", "object", "creates", pl.col("group").fill_null(""), "leaves"))
+    )
     lots = records.with_columns(lot=lot).sort("wave", "system", "lot", "object", maintain_order=True)
     nth = pl.int_range(pl.len()).over("wave", "system", "lot") // size
     return lots.with_columns(request=pl.format("{} {} {} {}", "wave", "system", "lot", nth.cast(pl.String)))
@@ -202,8 +209,12 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
         records=pl.len(),
         calls=pl.col("request").n_unique(),
         resting=pl.col("request").filter("resting").n_unique(),
+        groups=pl.col("group").drop_nulls().n_unique(),
     )
     for one in by_object.iter_rows(named=True):
+        if one["groups"]:  # each is asked who is in it
+            found["xero"] += one["groups"] * (1 + renewed(one["resting"], terms))
+            continue
         found[one["system"]] += 1
         if one["system"] == "xero":
             pages = -(-relisted(one["records"], one["calls"], terms) // ROWS_A_PAGE["xero"])
@@ -246,7 +257,8 @@ def _read_again(records: pl.DataFrame, side: str, terms: Terms) -> int:
         -(-count // (ASKED_AT_ONCE[side] if count <= BY_KEY else ROWS_A_PAGE[side]))
         for count in counted.values()
     )
-    updated = records.filter(~pl.col("creates"))
+    found += records["group"].drop_nulls().n_unique()
+    updated = records.filter(~pl.col("creates"), pl.col("group").is_null())
     for (count,) in updated.group_by("object").agg(n=pl.len()).select("n").iter_rows():
         found += -(-count // ROWS_A_PAGE[side])
     if side == "xero" and terms.history != "none":

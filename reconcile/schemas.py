@@ -15,6 +15,7 @@ from reconcile.mapped import (
     PARENT,
     DocumentMapping,
     EntityMapping,
+    GroupMapping,
     Mapping,
     PaymentMapping,
     SideMapping,
@@ -67,6 +68,8 @@ def _check_side(
             raise WrongMapping(
                 at=mapped.at, found=f"a default for {name!r}, which can't be set", expected="another field"
             )
+    if entity.groups is not None and side == "salesforce":
+        _check_groups(entity.groups, mapped.object, schema)
     if mapped.reference:
         _check_reference(mapped, side, schema)
     if entity.create[side] != "never":
@@ -194,12 +197,23 @@ TEXTS: Final = (
     "multipicklist",
     "address",
 )
+NAMING: Final = ("string", "textarea", "picklist", "multipicklist", "combobox")  # of what names groups
 TYPES: Final = {
     "boolean": ("boolean",),
     "number": ("double", "currency", "percent", "int", "long"),
     "price": ("currency", "double"),
     "date": ("date", "datetime"),
 }
+
+
+def _check_groups(groups: GroupMapping, object_name: str, schema: MappingOf[str, dict[str, Any]]) -> None:
+    row = _row(groups.salesforce, schema, groups.at, "salesforce", object_name)
+    if row["type"] and row["type"] not in NAMING:
+        raise WrongMapping(
+            at=f"{groups.at}.salesforce",
+            found=f"{groups.salesforce!r}, which is of type {row['type']}",
+            expected=f"a field of type {_words(NAMING)}",
+        )
 
 
 def _check_reference(mapped: SideMapping, side: str, schema: MappingOf[str, dict[str, Any]]) -> None:

@@ -50,7 +50,7 @@ def traffic(
         calls=pl.col("request").n_unique(),
         resting=pl.col("request").filter("resting").n_unique(),
         rows=pl.len(),
-        edited=(pl.col("edited") & ~pl.col("creates")).sum(),
+        edited=(pl.col("edited") & ~pl.col("creates") & pl.col("group").is_null()).sum(),
     )
     for one in by_object.iter_rows(named=True):
         side, rows, guarded = one["system"], one["rows"], one["guarded"]

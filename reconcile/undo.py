@@ -14,7 +14,7 @@ import polars as pl
 
 from reconcile.agreed import LINES, UNIT, Write, invoice_piece, invoice_texts, states
 from reconcile.bodies import dumps, loads
-from reconcile.mapped import SHOWN_ENTITIES
+from reconcile.mapped import MEMBERSHIP, SHOWN_ENTITIES
 from reconcile.model import OPERATIONS, REJECTS
 from reconcile.moves import day_of
 from reconcile.native import native_of
@@ -38,6 +38,9 @@ PAYMENT_STAYS: Final = (
 )
 CREDIT_STAYS: Final = "a credit note is not taken back by us: delete its draft in Xero, if that is meant"
 OPTION_STAYS: Final = "a tracking option is not taken back by us: archive it in Xero, if that is meant"
+GROUPS_FOLLOW: Final = (
+    "who is in a contact group follows the Account: change what that says, if another one is meant"
+)
 HOLDS_A_NEW_RECORD: Final = "it names the record that the run made, so that it isn't made anew"
 
 
@@ -72,6 +75,8 @@ def undo_operations(
             back = CREDIT_STAYS
         elif row["entity"] == "option":
             back = OPTION_STAYS
+        elif row["entity"] == MEMBERSHIP:
+            back = GROUPS_FOLLOW
         elif row["entity"] == "payment":
             back = PAYMENT_STAYS if row["system"] == "xero" else None
         elif row["entity"] == "document":

@@ -6,7 +6,7 @@ Facts: the spec 16.1.0 of XeroAPI/Xero-OpenAPI, and recordings of 2026 (docs of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from pipelines.wire import Page, Reply, Row, Wire, decode, read_json, server_tim
 from pipelines.xero.auth import SIDE, XeroAuth
 from reconcile.bodies import dumps
 from reconcile.errors import LoginRefused, MissingRight, UnexpectedReply, Unreachable
+from reconcile.mapped import GROUP_OBJECT
 
 API: Final = "/api.xro/2.0"
 PAGE_SIZE: Final = 1000
@@ -82,6 +83,10 @@ RESOURCES: Final = {
         inside="TrackingCategories",
     ),
     "Currency": Resource("Currencies", "Currencies", "Code", SETTINGS_SCOPE, paged=False),
+    # Its list names no contacts: who is in a group it tells by the group's id alone (spec 16.1.0, ContactGroup).
+    GROUP_OBJECT: Resource(
+        "ContactGroups", "ContactGroups", "ContactGroupID", "accounting.contacts", paged=False
+    ),
 }
 
 
@@ -194,16 +199,44 @@ class XeroClient:
 
     def one(self, object_name: str, record_id: str) -> Row | None:
         """Give one record, also one that no list shows; null where there is none. One call."""
+        return self._one(object_name, record_id)[0]
+
+    def memberships(self, record_ids: Iterable[str]) -> Iterator[Page]:
+        """Say of contacts, each by "group/contact", whether they are in the group now; one call a group.
+
+        A body holds ContactGroupID, ContactID and Member; that is null where the group is not there any more.
+        """
+        asked: dict[str, list[str]] = {}
+        for record_id in sorted(set(record_ids)):
+            group_id, _, contact_id = record_id.partition("/")
+            asked.setdefault(group_id, []).append(contact_id)
+        for group_id, contacts in asked.items():
+            found, clock = self._one(GROUP_OBJECT, group_id)
+            told = found.body.get("Contacts") if found else None
+            inside = {str(one.get("ContactID")).lower() for one in told or ()}
+            rows = [
+                {
+                    "ContactGroupID": group_id,
+                    "ContactID": contact_id,
+                    "Member": contact_id in inside if told is not None else None,
+                }
+                for contact_id in contacts
+            ]
+            page = [Row(f"{group_id}/{row['ContactID']}", row, dumps(row)) for row in rows]
+            yield Page(page, None, clock, last=True)
+
+    def _one(self, object_name: str, record_id: str) -> tuple[Row | None, datetime]:
+        """Give one record, null where there is none, and Xero's own clock."""
         kind = RESOURCES[object_name]
         reply = self._authorised("GET", f"{self.settings.api_url}{API}/{kind.path}/{record_id}")
         if reply.status_code == 404:
-            return None
+            return None, self._clock(reply, {}, kind)
         if reply.status_code != 200:
             raise unexpected(
                 SIDE, f"{kind.path}/{{{kind.id_field}}}", reply.content, "the record, or HTTP 404"
             )
-        rows, _ = self._elements(reply, kind.key)
-        return _row(*rows[0], reply, kind) if rows else None
+        rows, rest = self._elements(reply, kind.key)
+        return _row(*rows[0], reply, kind) if rows else None, self._clock(reply, rest, kind)
 
     def history(self, object_name: str, record_id: str) -> list[dict[str, Any]]:
         """Give who did what to a record and when, as Xero tells it (Changes, DateUTC, User, Details)."""

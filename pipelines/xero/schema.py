@@ -282,6 +282,14 @@ TRACKING_CATEGORY: Final[Fields] = (
     ("TrackingOptionID", TEXT, None, READ_ONLY),
     ("Option", TEXT, None, READ_ONLY),
 )
+CONTACT_GROUP: Final[Fields] = (
+    ("ContactGroupID", TEXT, None, READ_ONLY),
+    ("Name", TEXT, None, WRITABLE),
+    ("Status", TEXT, None, WRITABLE),
+    ("Contacts", LIST, None, WRITABLE),
+    ("HasValidationErrors", FLAG, None, READ_ONLY),
+    ("ValidationErrors", LIST, None, READ_ONLY),
+)
 CURRENCY: Final[Fields] = (
     ("Code", TEXT, None, WRITABLE),
     ("Description", TEXT, None, READ_ONLY),
@@ -301,6 +309,7 @@ OBJECTS: Final[dict[str, Fields]] = {
     "BrandingTheme": BRANDING_THEME,
     "TrackingCategory": TRACKING_CATEGORY,
     "Currency": CURRENCY,
+    "ContactGroup": CONTACT_GROUP,
 }
 # Of these only what we read is listed: what else they carry is no news.
 LISTED_IN_PART: Final = frozenset({"Organisation"})

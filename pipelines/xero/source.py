@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,9 @@ from pipelines.extract import TRIES, Collected, Extract, Reading, collect
 from pipelines.wire import Page, Row
 from pipelines.xero.client import RESOURCES, XeroClient, parse_date
 from pipelines.xero.schema import LISTED_IN_PART, VOLATILE, fields_frame, kinds, observed_paths
+from reconcile import names
 from reconcile.errors import SnapshotRefused, TypeChanged, UnexpectedReply
+from reconcile.mapped import GROUP_OBJECT
 
 OBJECT: Final = "Contact"
 DOCUMENTS: Final = "Invoice"
@@ -21,7 +23,7 @@ REFERENCES: Final = (
     "Item", "Account", "TaxRate", "Organisation", "BrandingTheme", "TrackingCategory", "Currency",
 )  # fmt: skip
 UNSTAMPED: Final = frozenset(
-    {"TaxRate", "Organisation", "BrandingTheme", "TrackingCategory", "Currency"}
+    {"TaxRate", "Organisation", "BrandingTheme", "TrackingCategory", "Currency", GROUP_OBJECT}
 )  # Xero does not tell when they changed
 MOST_UNLISTED: Final = 100  # contacts that a sweep asks for one by one
 SHAPES: Final[dict[str, tuple[type, ...]]] = {
@@ -43,12 +45,38 @@ def pull_object(
     Raises SnapshotRefused where the pages can't be shown to be complete, TypeChanged, UnexpectedReply, and
     as the client does.
     """
+    return _pulled(
+        client, object_name, lambda: ordered_pages(client, object_name, since=since), since is None, needed
+    )
+
+
+def pull_groups(client: XeroClient, among: Collection[str]) -> Extract:
+    """Pull the contact groups of these names, each with who is in it: a call for the list, and one for each.
+
+    Names compare without regard to case. Raises as `pull_object`.
+    """
+    low = {name.lower() for name in among}
+
+    def pages() -> Iterator[Page]:
+        page = client.page(GROUP_OBJECT)
+        named = [row for row in page.rows if (names.fold(str(row.body.get("Name"))) or "").lower() in low]
+        whole = [row for one in named if (row := client.one(GROUP_OBJECT, one.record_id)) is not None]
+        yield replace(page, rows=whole)
+
+    return _pulled(client, GROUP_OBJECT, pages, True, frozenset())
+
+
+def _pulled(
+    client: XeroClient,
+    object_name: str,
+    pages: Callable[[], Iterator[Page]],
+    whole: bool,
+    needed: frozenset[str],
+) -> Extract:
     new: set[str] = set()
     read, volatile = _reader(object_name, new), VOLATILE - needed
     received = client.wire.bytes_in
-    collected = complete(
-        object_name, lambda: collect(ordered_pages(client, object_name, since=since), read, volatile)
-    )
+    collected = complete(object_name, lambda: collect(pages(), read, volatile))
     news = new and object_name not in LISTED_IN_PART
     notes = (f"new fields, kept and not mapped: {', '.join(sorted(new))}",) if news else ()
     if collected.complete_as_of is None:
@@ -57,11 +85,11 @@ def pull_object(
     return Extract(
         side="xero",
         object_name=object_name,
-        whole=since is None,
+        whole=whole,
         rows=collected.table(),
         ids=frozenset(collected.place),
         complete_as_of=collected.complete_as_of,
-        fields=fields_frame(object_name) if since is None else None,
+        fields=fields_frame(object_name) if whole else None,
         observed=observed_paths(object_name) | new,
         notes=notes,
         received=client.wire.bytes_in - received,

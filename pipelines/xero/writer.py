@@ -19,13 +19,14 @@ from pipelines.settings import Push
 from pipelines.xero.client import API, RESOURCES
 from reconcile.bodies import dumps
 from reconcile.ids import GUID
-from reconcile.mapped import GROUPS, TRACKING_OPTION
+from reconcile.mapped import GROUP_OBJECT, GROUPS, TRACKING_OPTION
 
 SIDE: Final = "xero"
 SUMMARIZE: Final = (
     "summarizeErrors=false"  # each element with its own fate; otherwise one bad one refuses all
 )
 AT_ONCE: Final = 50  # what Xero advises
+MEMBERS: Final = "Contacts"  # of a contact group: in its address, in what is sent and in the reply
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 KEY_USED: Final = "used with a different request"
 METHODS: Final = {"create": "PUT", "update": "POST"}
@@ -48,6 +49,7 @@ SHAPES: Final = {
     "Item": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already exists",)),
     "Payment": Shape(SUMMARIZE, (), ()),  # two with one Reference are no fault to Xero
     TRACKING_OPTION: Shape("", (), ("already in use",)),  # unconfirmed: the words
+    GROUP_OBJECT: Shape("", (), ()),
 }
 # Elsewhere as many as Xero advises. Money goes one by one: what one reply leaves open is one payment. An option
 # is asked for under its category. Source: accounting spec 16.1.0, createTrackingOptions; read 2026-11-30.
@@ -56,10 +58,13 @@ ALONE: Final = frozenset({"Payment", TRACKING_OPTION})
 
 def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request]:
     """Give the requests that carry these intents: by object, creates and updates apart, at most 50 in each."""
-    made = []
+    made: list[Request] = []
     ordered = sorted(intents, key=lambda one: (one.object, one.action))  # stable: the order in each stays
     for (object_name, action), found in groupby(ordered, key=lambda one: (one.object, one.action)):
         some = list(found)
+        if object_name == GROUP_OBJECT:
+            made += _membership_requests(some)
+            continue
         at_once = (how or Push()).documents_at_once if object_name == "Invoice" else AT_ONCE
         at_once = 1 if object_name in ALONE else at_once
         for at in range(0, len(some), at_once):
@@ -74,6 +79,32 @@ def _request(object_name: str, action: str, batch: tuple[Intent, ...]) -> Reques
         return Request(SIDE, METHODS[action], path, "", dumps(_element(batch[0])).encode(), batch)
     body = dumps({kind.key: [_element(intent) for intent in batch]}).encode()
     return Request(SIDE, METHODS[action], f"{API}/{kind.path}", SHAPES[object_name].query, body, batch)
+
+
+def _membership_requests(intents: Sequence[Intent]) -> list[Request]:
+    """Put contacts into each group, 50 at once; each that leaves is a call of its own, without a body.
+
+    Source: accounting spec 16.1.0, createContactGroupContacts and deleteContactGroupContact; read 2026-11-30.
+    """
+    made: list[Request] = []
+    ordered = sorted(intents, key=lambda one: (one.parent_id or "", bool(one.body["Member"])))
+    for (group_id, goes_in), found in groupby(ordered, key=lambda one: (one.parent_id, one.body["Member"])):
+        some, path = tuple(found), f"{API}/{RESOURCES[GROUP_OBJECT].path}/{group_id}/{MEMBERS}"
+        if not goes_in:
+            made += [Request(SIDE, "DELETE", f"{path}/{_named(one)[1]}", "", b"", (one,)) for one in some]
+            continue
+        for at in range(0, len(some), AT_ONCE):
+            batch = some[at : at + AT_ONCE]
+            body = dumps({MEMBERS: [dict([_named(one)]) for one in batch]}).encode()
+            made.append(Request(SIDE, "PUT", path, "", body, batch))
+    return made
+
+
+def _named(intent: Intent) -> tuple[str, str | None]:
+    """Give the field by which a reply names an intent's record, and its id; of a membership its contact."""
+    if intent.object == GROUP_OBJECT:
+        return RESOURCES["Contact"].id_field, (intent.record_id or "").rpartition("/")[2]
+    return RESOURCES[intent.object].id_field, intent.record_id
 
 
 def _element(intent: Intent) -> dict[str, Any]:
@@ -119,6 +150,8 @@ def read(request: Request, status: int, body: bytes) -> list[Verdict]:
 
     200 means nothing by itself: each element must stand at its place and be the one that was sent.
     """
+    if request.method == "DELETE":
+        return _read_removal(request, status)
     elements = _elements(request, body)
     if status == 200 and elements is not None:
         doubtful = _doubtful(request, elements)
@@ -133,12 +166,21 @@ def read(request: Request, status: int, body: bytes) -> list[Verdict]:
     return [Verdict("unknown", message=f"HTTP {status}") for _ in request.intents]
 
 
+def _read_removal(request: Request, status: int) -> list[Verdict]:
+    """Read the answer to a removal: 204 (spec). What one that is out already gets is unconfirmed: a look tells."""
+    if status in (200, 204):
+        return [Verdict("confirmed", one.record_id) for one in request.intents]
+    kind = "exists" if status in (400, 404) else "unknown"
+    return [Verdict(kind, message=f"refused with HTTP {status}") for _ in request.intents]
+
+
 def _elements(request: Request, body: bytes) -> list[Any] | None:
     try:
         parsed = exact.parse(body.decode("utf-8-sig"))
     except ValueError:
         return None
-    key = RESOURCES[request.intents[0].object].key
+    object_name = request.intents[0].object
+    key = MEMBERS if object_name == GROUP_OBJECT else RESOURCES[object_name].key
     found = parsed.get(key, parsed.get("Elements")) if isinstance(parsed, dict) else None
     return found if isinstance(found, list) else None
 
@@ -176,24 +218,26 @@ def _verdict(intent: Intent, element: dict[str, Any] | None) -> Verdict:
         return _refused(intent, errors)
     # What was asked for is echoed also where nothing was written: only an id of Xero's own proves a new
     # record, and only its stamp a change of one whose id we sent ourselves.
-    record_id = str(element.get(RESOURCES[intent.object].id_field) or NO_ID).lower()
+    record_id = str(element.get(_named(intent)[0]) or NO_ID).lower()
+    # Who was put into a group is told without a stamp (spec); that it is so the audit reads.
+    stamped = intent.object != GROUP_OBJECT
     if (
         record_id == NO_ID
         or not re.fullmatch(GUID, record_id)
         or element.get("StatusAttributeString") == "ERROR"
         or element.get("HasValidationErrors")
         or element.get("HasErrors")
-        or (intent.record_id and not element.get("UpdatedDateUTC"))
+        or (intent.record_id and stamped and not element.get("UpdatedDateUTC"))
     ):
         return Verdict("unknown", message="the reply contradicts itself")
-    return Verdict("confirmed", record_id, element)
+    return Verdict("confirmed", record_id, element) if stamped else Verdict("confirmed", intent.record_id)
 
 
 def _echoes(intent: Intent, element: dict[str, Any]) -> bool:
     """Say whether the element is the intent's: by its id, or a new record's by the key that it carries."""
     if intent.record_id:
-        told = element.get(RESOURCES[intent.object].id_field)
-        return str(told or "").lower() == intent.record_id.lower()
+        field, own = _named(intent)
+        return str(element.get(field) or "").lower() == str(own).lower()
     for name in filter(None, (intent.key_field, *SHAPES[intent.object].echoed)):
         if element.get(name) is not None:
             return _folded(element[name]) == _folded(intent.body.get(name))

@@ -17,6 +17,7 @@ NO_NAME = "The contact group name must be specified."
 NAME_TAKEN = "The contact group name {} is already in use."
 BAD_STATUS = "Status must be ACTIVE or DELETED"
 NO_CONTACT = "The contact could not be found"
+NOT_IN_IT = "The contact is not in the contact group"
 
 
 def write(books: Books, sent: Body, existing: Body | None) -> Written:

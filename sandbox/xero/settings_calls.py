@@ -302,8 +302,20 @@ def delete_members(request: Request) -> Response:
 
 def delete_member(request: Request) -> Response:
     group_id, contact_id = _group(request)["ContactGroupID"], request.path_params["contact"]
-    return (
-        wire.bare(204) if contact_groups.remove(books_of(request), group_id, contact_id) else wire.not_found()
+    books = books_of(request)
+    if (
+        contact_groups.remove(books, group_id, contact_id)
+        or books.dialect["group_left_again"] == "no_content"
+    ):
+        return wire.bare(204)
+    if books.dialect["group_left_again"] == "not_found":
+        return wire.not_found()
+    none = [{"ContactID": contact_id}]
+    return _answer(
+        request,
+        none,
+        lambda _, sent: Written(sent, None, contact_id, [contact_groups.NOT_IN_IT]),
+        _family("Contacts", "ContactID", _member_shown),
     )
 
 

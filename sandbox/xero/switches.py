@@ -216,6 +216,11 @@ SWITCHES = (
         (False, True),
         "whether to enter or leave a group moves the contact's UpdatedDateUTC",
     ),
+    _switch(
+        "group_left_again",
+        ("not_found", "no_content", "refuse"),
+        "removal of a contact that is not in the group: 404; 204; a validation error",
+    ),
     # -- invoices: what is shown
     _switch(
         "deleted_invoices",

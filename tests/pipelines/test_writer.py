@@ -592,3 +592,60 @@ def test_pieces_of_one_record_become_one_body() -> None:
         [*phones, person], apart=frozenset({"FAX"}), key_fields=fields, attempts={}, new_id=lambda: "i"
     )
     assert ([len(i.operations) for i in made], [one.unit for one in later]) == ([2], ["FAX"])
+
+
+# --- Contact groups -------------------------------------------------------------------------------------
+
+GROUP, OTHER_GROUP = ("99999999-0000-4000-8000-00000000000" + last for last in "12")
+
+
+def membership(number: int, *, goes_in: bool, group_id: str = GROUP) -> Intent:
+    record_id = f"{group_id}/{NO_ID[:-12]}{number:012d}"
+    one = Operation(
+        "op", "xero", "membership", "ContactGroup", "update", "change", "groups", record_id=record_id
+    )
+    body = {"Member": goes_in}
+    return Intent(
+        str(number), "xero", "ContactGroup", "membership", "update", record_id, None, None, body, (one,)
+    )
+
+
+def test_who_enters_a_group_goes_together_and_who_leaves_alone() -> None:
+    some = [membership(n, goes_in=True) for n in range(51)] + [membership(60, goes_in=False)]
+    some += [membership(61, goes_in=False), membership(62, goes_in=True, group_id=OTHER_GROUP)]
+    made = xero.requests(some)
+    assert [(one.method, one.path.removeprefix("/api.xro/2.0/"), len(one.intents)) for one in made] == [
+        ("DELETE", f"ContactGroups/{GROUP}/Contacts/{NO_ID[:-12]}{60:012d}", 1),
+        ("DELETE", f"ContactGroups/{GROUP}/Contacts/{NO_ID[:-12]}{61:012d}", 1),
+        ("PUT", f"ContactGroups/{GROUP}/Contacts", 50),
+        ("PUT", f"ContactGroups/{GROUP}/Contacts", 1),
+        ("PUT", f"ContactGroups/{OTHER_GROUP}/Contacts", 1),
+    ]
+    assert made[0].body == b"" and not any(one.query for one in made)
+    assert made[-1].body.decode() == f'{{"Contacts":[{{"ContactID":"{NO_ID[:-12]}{62:012d}"}}]}}'
+
+
+def test_the_answer_to_a_group_is_read_by_its_contacts() -> None:
+    both = [membership(1, goes_in=True), membership(2, goes_in=True)]
+    one, two = (
+        {"ContactID": str(i.record_id).rpartition("/")[2], "HasValidationErrors": False} for i in both
+    )
+    (request,) = xero.requests(both)
+    heard = xero.read(request, 200, xero_reply(one, two))
+    # Known by group and contact, as it was asked for.
+    assert [(it.kind, it.record_id) for it in heard] == [("confirmed", i.record_id) for i in both]
+    wrong = {**two, "HasValidationErrors": True, "ValidationErrors": [{"Message": "The contact is archived"}]}
+    assert kinds(xero, both, 200, xero_reply(one, wrong)) == ["confirmed", "rejected"]
+    assert kinds(xero, both, 400, xero_reply(wrong, status=400)) == ["again", "rejected"]
+    assert kinds(xero, both, 200, xero_reply(two, one)) == ["unknown", "unknown"]
+    assert kinds(xero, both, 404, b"") == ["apart", "apart"]
+    assert kinds(xero, both[:1], 404, b"") == ["overtaken"]
+    assert kinds(xero, both, 500, b"") == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(204, "confirmed"), (404, "exists"), (400, "exists"), (500, "unknown"), (503, "unknown")],
+)
+def test_a_removal_that_is_refused_is_looked_at(status: int, kind: str) -> None:
+    assert kinds(xero, [membership(1, goes_in=False)], status, b"") == [kind]

@@ -12,6 +12,7 @@ from mappings import library
 from reconcile import mapping as language
 from reconcile import mapping_codes as codes
 from reconcile import mapping_documents as documents
+from reconcile import mapping_groups as groups
 from reconcile import mapping_payments as payments
 from reconcile.kinds import KINDS
 from reconcile.mapped import ATTRIBUTES, PROJECTED
@@ -55,6 +56,8 @@ WORDS = {
     *codes.RATES,
     *codes.LACKING,
     *documents.SETTLED,
+    *groups.KEYS,
+    *groups.REMOVE,
     *payments.KEYS,
     *payments.SHOWN,
     "documents",

@@ -166,3 +166,20 @@ def test_many_calls_outlast_a_look_and_xeros_minute() -> None:
         taken = [creating(n, object="Invoice", source_id="1", native_after=body) for n in range(180 * 50)]
         taken = [row | {"source_id": f"00x{n}"} for n, row in enumerate(taken)]
         assert price(frame(*taken), NO_HISTORY)["xero"]["look"] == 1 + 4 * 5
+
+
+def member(n: int, *, goes_in: bool, group: str = "1") -> dict[str, Any]:
+    return operation(
+        n, entity="membership", object="ContactGroup", unit="groups", operation_id=f"m{group}{n}",
+        record_id=f"99999999-0000-4000-8000-00000000000{group}/{n}",
+        native_after=json.dumps({"Member": goes_in}, separators=(",", ":")),
+    )  # fmt: skip
+
+
+def test_who_enters_a_contact_group_goes_by_fifties_who_leaves_alone_and_each_group_is_asked() -> None:
+    rows = [member(n, goes_in=True) for n in range(51)]
+    rows += [member(n, goes_in=False) for n in range(100, 103)]
+    rows += [member(n, goes_in=True, group="2") for n in range(2)]
+    # No History: a contact group has none.
+    found = of(*rows, terms=Terms(history="all"))["xero"]
+    assert found == {"identity": 1, "look": 2, "write": 2 + 3 + 1, "read_again": 2}

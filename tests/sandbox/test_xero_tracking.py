@@ -410,6 +410,17 @@ def test_contacts_enter_and_leave_a_group(xero):
     assert xero.call("PUT", path, {"Contacts": [{"ContactID": UNKNOWN}]}).status_code == 400
 
 
+@pytest.mark.parametrize(("answer", "status"), [("not_found", 404), ("no_content", 204), ("refuse", 400)])
+def test_a_contact_that_is_not_in_a_group_leaves_it_by_dialect(xero, answer, status):
+    group, acme = group_of(xero), xero.make()
+    xero.choose(group_left_again=answer)
+    path = f"ContactGroups/{group['ContactGroupID']}/Contacts"
+    assert xero.call("DELETE", f"{path}/{acme['ContactID']}").status_code == status
+    xero.call("PUT", path, {"Contacts": [{"ContactID": acme["ContactID"]}]})
+    assert xero.call("DELETE", f"{path}/{acme['ContactID']}").status_code == 204
+    assert members(xero, group) == []
+
+
 def test_a_group_is_deleted_by_its_status_and_leaves_its_contacts(xero):
     group = group_of(xero)
     acme = xero.make()
