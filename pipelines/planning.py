@@ -17,7 +17,7 @@ import polars as pl
 
 from pipelines import plans
 from pipelines.context import Context
-from pipelines.grouping import Grouping, group_contacts
+from pipelines.enrolling import Enrolling, group_contacts
 from pipelines.journal import PlanRow
 from pipelines.journal_written import made_since
 from pipelines.paying import Payments, pay_invoices
@@ -81,7 +81,7 @@ class Decided:
     invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
     settling: Settling | None = None  # null: the mapping does not ask for it
     payments: Payments | None = None  # likewise
-    grouping: Grouping | None = None  # likewise
+    grouping: Enrolling | None = None  # likewise
 
     @property
     def records(self) -> pl.DataFrame:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Grouping:
+class Enrolling:
     """What was decided about contact groups, beside the plan; seen: RAW of the memberships that change."""
 
     rejects: pl.DataFrame
@@ -30,7 +30,7 @@ class Grouping:
 
 def group_contacts(
     ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decided: Decided
-) -> Grouping | None:
+) -> Enrolling | None:
     """Say which contacts enter and leave a group; null where the mapping says nothing of it."""
     mapping = ctx.mapping.groups
     if mapping is None:
@@ -41,7 +41,7 @@ def group_contacts(
             f"{mapping.at}: nothing is planned for contact groups: {'; '.join(missing)} could not be read"
         )
         row = {"stage": "pull", "entity": MEMBERSHIP, "side": "xero", "reason": reason}
-        return Grouping(model.rows_frame([row], model.REJECTS))
+        return Enrolling(model.rows_frame([row], model.REJECTS))
     party = next(part for part in decided.parts if part.mapping.entity == "party")
     # A link that is still to be written may be refused by a person: the groups follow in the plan after it.
     standing = standing_links(decided, ctx.journal.links())
@@ -50,7 +50,7 @@ def group_contacts(
     found = unlike_memberships(party, held, accounts, warehouse.raw("xero", GROUP_OBJECT))
     made = ctx.journal.memberships_made(found.changes["record_id"].to_list())
     as_of = snapshot.complete_as_of[f"xero.{GROUP_OBJECT}"]
-    return Grouping(
+    return Enrolling(
         rejects=found.rejects,
         operations=membership_operations(found.changes, made, mapping, as_of=as_of),
         records=found.records,
