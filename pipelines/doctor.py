@@ -353,7 +353,7 @@ def _scopes(granted: frozenset[str], mapping: FieldMapping | None) -> Finding:
 
 def _xero_scopes(mapping: FieldMapping | None, role: Literal["reader", "writer"]) -> tuple[str, ...]:
     # Items belong to the scope of invoices.
-    invoices = mapping is not None and (mapping.invoice is not None or "product" in mapping.entities)
+    invoices = mapping is not None and bool(mapping.invoice or mapping.bill or "product" in mapping.entities)
     reads = ["accounting.payments.read"] if mapping is not None and mapping.settling is not None else []
     if role == "reader":
         return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []), *reads)
@@ -424,8 +424,9 @@ def _writable(mapping: FieldMapping) -> dict[str, set[str]]:
     if mapping.invoice is not None:
         for one in mapping.invoice.sources:
             wanted.setdefault(one.salesforce, set()).update(one.link.fields.values())
-    if mapping.payments is not None:
-        wanted.setdefault(mapping.payments.salesforce, set()).update(mapping.payments.link.values())
+    for made in (mapping.payments, mapping.bill):
+        if made is not None:
+            wanted.setdefault(made.salesforce, set()).update(made.link.values())
     if mapping.settling is not None:
         for name in settling_fields(mapping.settling, "salesforce"):
             wanted.setdefault(name, set()).update(SHOWN_FIELDS[name])

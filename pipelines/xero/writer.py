@@ -44,6 +44,7 @@ SHAPES: Final = {
     "Contact": Shape(SUMMARIZE, ("Name",), ("already", "must be unique", "matched an archived contact")),
     # unitdp: else prices are cut to two places.
     "Invoice": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
+    "Bill": Shape(f"{SUMMARIZE}&unitdp=4", (), ()),  # two with one number are no fault to Xero
     "CreditNote": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
     "Item": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already exists",)),
     "Payment": Shape(SUMMARIZE, (), ()),  # two with one Reference are no fault to Xero
@@ -60,7 +61,7 @@ def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request
     ordered = sorted(intents, key=lambda one: (one.object, one.action))  # stable: the order in each stays
     for (object_name, action), found in groupby(ordered, key=lambda one: (one.object, one.action)):
         some = list(found)
-        at_once = (how or Push()).documents_at_once if object_name == "Invoice" else AT_ONCE
+        at_once = (how or Push()).documents_at_once if object_name in ("Invoice", "Bill") else AT_ONCE
         at_once = 1 if object_name in ALONE else at_once
         for at in range(0, len(some), at_once):
             made.append(_request(object_name, action, tuple(some[at : at + at_once])))
