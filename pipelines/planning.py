@@ -678,8 +678,9 @@ def _open_documents(decided: Decided) -> dict[str, pl.DataFrame]:
 
 
 def _invoices_there(decided: Decided) -> dict[str, pl.DataFrame]:
-    """Give what the invoices and payments of the plan are held against."""
+    """Give what the invoices, payments and bills of the plan are held against."""
     there = {} if decided.invoicing is None else {"invoices": decided.invoicing.documents.invoices}
+    there |= {} if decided.bills is None else {"bills": decided.bills.there}
     known = decided.settling.known if decided.settling else None
     if decided.payments is None or known is None:
         return there

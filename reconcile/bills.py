@@ -199,11 +199,12 @@ def bills(books: Books, mapping: BillMapping) -> Billing:
         key=pl.lit(mapping.prefix) + pl.col("record_id").str.to_uppercase(),
     )
     placed = placed.with_columns(number_sent=pl.concat_str("number", "key", separator=" ", ignore_nulls=True))
+    ours = books.records["record_id"].str.to_lowercase().implode()
     there = books.there.with_columns(
         low=pl.col("bill_number").str.slice(-ID_LENGTH).str.to_lowercase(),
         stands=~pl.col("bill_status").is_in(CLOSED).fill_null(False),
         billed=pl.col("subtotal" if mapping.line_amounts == "exclusive" else "total"),
-    )
+    ).with_columns(whose=pl.when(pl.col("low").is_in(ours).fill_null(False)).then("low"))
     unlinked = placed.filter(pl.col("bill_id").is_null()).drop("bill_id")
     made = placed.drop_nulls("bill_id").join(there, on="bill_id", how="left", validate="m:1")
     due = _is_due(mapping)
@@ -252,11 +253,13 @@ def _lapsed(
     by_key = standing.drop_nulls("low").unique("low", keep="first", maintain_order=True)
     showing = placed.select("record_id", shows=guid("shown_id")).drop_nulls()
     alone = showing.filter(pl.len().over("shows") == 1)
-    shown = alone.join(standing, left_on="shows", right_on="bill_id", how="semi")
+    shown = alone.join(standing.select(shows="bill_id", whose="whose"), on="shows", how="inner").filter(
+        pl.col("whose").is_null() | (pl.col("whose") == pl.col("record_id").str.to_lowercase())
+    )
     named = (
         rows.with_columns(low=pl.col("record_id").str.to_lowercase())
         .join(by_key.select("low", keyed="bill_id"), on="low", how="left", validate="m:1")
-        .join(shown, on="record_id", how="left", validate="1:1")
+        .join(shown.drop("whose"), on="record_id", how="left", validate="1:1")
         .with_columns(bill_id=pl.coalesce("keyed", "shows"))
         .drop("low", "keyed", "shows")
     )
@@ -280,7 +283,7 @@ def _judged(
     )
     placed = (
         named.join(by_key, on="low", how="left", validate="m:1")
-        .join(_entered(there, books.records, taken), on=["contact_id", "nr"], how="left", validate="m:1")
+        .join(_entered(there, taken), on=["contact_id", "nr"], how="left", validate="m:1")
         .with_columns(bill_id=pl.coalesce("shows", "keyed"))
         .drop("low")
         .join(there, on="bill_id", how="left", validate="m:1")
@@ -293,12 +296,11 @@ def _number_key(column: str) -> pl.Expr:
     return pl.col(column).str.to_lowercase()
 
 
-def _entered(there: pl.DataFrame, records: pl.DataFrame, taken: pl.Series | pl.Expr) -> pl.DataFrame:
+def _entered(there: pl.DataFrame, taken: pl.Series | pl.Expr) -> pl.DataFrame:
     """Give, by contact and supplier's number, the bill that somebody entered in Xero: contact_id, nr, entered."""
-    ours = records["record_id"].str.to_lowercase().implode()
-    theirs = there.filter(
-        "stands", ~pl.col("bill_id").is_in(taken), ~pl.col("low").is_in(ours).fill_null(False)
-    ).sort("bill_id")
+    theirs = there.filter("stands", ~pl.col("bill_id").is_in(taken), pl.col("whose").is_null()).sort(
+        "bill_id"
+    )
     return (
         theirs.select(contact_id="bill_contact", nr=_number_key("bill_number"), entered="bill_id")
         .drop_nulls()
@@ -309,12 +311,12 @@ def _entered(there: pl.DataFrame, records: pl.DataFrame, taken: pl.Series | pl.E
 def _of_found(mapping: BillMapping, taken: pl.Series | pl.Expr) -> list[pl.Expr]:
     """Say why a bill that seems to be a record's can't be taken for it."""
     field, there = mapping.link.get("id", ""), pl.col("bill_id").is_not_null()
-    by_field = pl.col("shows").is_not_null()
+    by_field, own = pl.col("shows").is_not_null(), pl.col("record_id").str.to_lowercase()
     return [
         pl.when(by_field, pl.col("stands").is_null()).then(
             pl.lit(f"its {field} names a bill that is not in the snapshot of Xero")
         ),
-        pl.when(there, pl.col("bill_id").is_in(taken)).then(
+        pl.when(there, pl.col("bill_id").is_in(taken) | (pl.col("whose") != own).fill_null(False)).then(
             pl.lit("its bill in Xero is another record's, as a copy's is")
             + (pl.lit(f": empty {field}") if field else pl.lit(""))
         ),
