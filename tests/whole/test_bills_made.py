@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from decimal import Decimal
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from settled_pair import Till
+from settled_pair import SCOPES, Till
 from whole_pair import Body, Pair
 
 from pipelines import undo
@@ -153,6 +154,12 @@ def test_a_bill_is_made_once_shown_and_then_nothing_is_left_to_do(desk: Buyers) 
     text = pair.command("show").out
     assert f"{number(first, '4711')} from {account['Name']}" in " ".join(text.split())
     assert "Bills to be made, in all: 1,000.10 GBP" in text
+    page = pair.folder / "page.html"
+    assert pair.command("report", "--out", str(page)).code == 0
+    assert f"{number(first, '4711')} from {account['Name']}" in unescape(page.read_text(encoding="utf-8"))
+    doctor = pair.command("doctor").out
+    assert "429 takes expenses, with INPUT2" in doctor
+    assert "salesforce Supplier_Bill__c: custom fields of the mapping" in " ".join(doctor.split())
     assert set(pair.apply(planned)["outcome"]) == {"confirmed"}
     assert desk.live() == {number(first, "4711"): D("1000.10")}
     (bill,) = desk.bills()
@@ -408,3 +415,53 @@ def test_the_run_that_made_bills_is_not_taken_back_in_xero(desk: Buyers) -> None
     assert desk.live() == {number(record): D(10)}
     assert not back.operations.filter(pl.col("entity") == "bill").height
     assert "not taken back by us" in " ".join(back.rejects["reason"])
+
+
+def test_bills_disturb_no_sales_and_are_shown_with_what_settles_them(pair: Pair) -> None:
+    shown = MAPPING.replace("documents:", "documents:\n  invoice: {settled: shown}")
+    pair.set("xero", scopes=SCOPES)
+    Buyers(pair).deploy("Xero_Invoice__c", "Account", "Opportunity")
+    desk = switch_on(pair, shown)
+    before = pair.plan()
+    account = supplier(desk)
+    record = desk.note(account, "50")
+    pair.adopt()
+    after = pair.plan()
+    assert after.control_totals.equals(before.control_totals) and not before.control_totals.is_empty()
+    assert after.differences.equals(before.differences)
+    query = f"select Type__c, Status__c, Account__c from Xero_Invoice__c where Number__c = '{number(record)}'"
+    assert desk.shown(query) == [{"Type__c": "ACCPAY", "Status__c": "DRAFT", "Account__c": account["Id"]}]
+    (bill,) = desk.bills()
+    desk.call(
+        "POST", "Invoices", {"InvoiceID": bill["InvoiceID"], "Status": "AUTHORISED", "DueDate": "2026-12-20"}
+    )
+    desk.pay(bill, str(bill["Total"]), Date="2026-11-22")
+    pair.adopt()
+    assert desk.noted(record) == (bill["InvoiceID"], "PAID") and told(pair.plan()) == {}
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        {"deleted_invoices": "hidden", "default_order": "name", "page_size": "ignored"},
+        {"locked_drafts": "accept", "due_date_missing": "refuse", "if_modified_since": "exclusive_second"},
+    ],
+)
+def test_a_draft_that_was_deleted_is_not_made_again_however_xero_lists_it(
+    desk: Buyers, dialect: Body
+) -> None:
+    pair = desk.pair
+    pair.control("xero", "POST", "dialect", dialect)
+    record = desk.note(supplier(desk), "10")
+    pair.adopt()
+    (bill,) = desk.bills()
+    desk.call("POST", "Invoices", {"InvoiceID": bill["InvoiceID"], "Status": "DELETED"})
+    planned = pair.plan(full=True)
+    assert "is deleted in Xero" in told(planned)[record]
+    assert set(pair.apply(planned)["outcome"]) == {"confirmed"}
+    for file in (*pair.folder.rglob("journal.*"), *pair.folder.rglob("warehouse.duckdb*")):
+        file.unlink()
+    pair.enable_writes()
+    again = pair.plan()
+    assert ("Bill", "create") not in of(again) and record in told(again)
+    assert desk.live() == {}
