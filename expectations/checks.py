@@ -36,7 +36,8 @@ def run_checks(
     the names of whole checks that a person let pass: they warn.
     Where invoices are made, canonical also has documents -> DOCUMENTS and lines -> DOCUMENT_LINES of what is to
     be made; plan also invoices -> INVOICES, and the params cut_over (ISO), key_field and inclusive. Where payments
-    are recorded, plan also has owed -> SETTLED and settlements -> SETTLEMENTS.
+    are recorded, plan also has owed -> SETTLED and settlements -> SETTLEMENTS; where bills are made, bills ->
+    BILLS_THERE.
     What `passed` knows from before is not asked again, and is told as passed.
     Gives FINDINGS, one row a check, passed ones too, in the order of the suites. record_ids holds
     operation ids in the plan stage; it holds all ids at fault for critical row checks, which `set_aside`
@@ -131,6 +132,7 @@ def _all_suites() -> list[Suite]:
         *_plan_suites(),
         suites.invoice_suite(),
         suites.payment_suite(),
+        suites.bill_suite(),
     ]
 
 
@@ -262,6 +264,9 @@ def _plan(
         for name in ("owed", "settlements"):
             con.register(name, _plain(frames[name]))
         yield suites.payment_suite(), {}
+    if "bills" in frames:
+        con.register("bills", _plain(frames["bills"]))
+        yield suites.bill_suite(), {}
 
 
 def _plan_suites() -> list[Suite]:

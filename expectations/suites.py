@@ -690,6 +690,80 @@ def payment_suite() -> Suite:
     return Suite("plan", "plan_payments", PAYMENT_ROWS, "operation_id", checks)
 
 
+# The bills to be made, reckoned anew from the bytes that would be sent, against those that Xero has.
+BILL_ROWS: Final = r"""
+    with
+    made as (
+        select
+            operation_id,
+            native_after,
+            lower(right(coalesce(native_after ->> '$.InvoiceNumber', ''), 18)) as key,
+            lower(source_id) as source_key,
+            lower(native_after ->> '$.Contact.ContactID') as contact_id,
+            native_after ->> '$.Contact.ContactID."$from"' as contact_made_by,
+            coalesce(after ->> '$.subtotal', after ->> '$.total') as stated,
+            try_cast(native_after ->> '$.Date' as date) as day
+        from operations
+        where entity = 'bill' and action = 'create'
+    ),
+    items as (
+        select operation_id, unnest(json_transform(native_after, '{"LineItems": [{
+            "Quantity": "DECIMAL(19,4)", "UnitAmount": "DECIMAL(19,4)"
+        }]}').LineItems) as item
+        from made
+    ),
+    sums as (
+        select operation_id, sum(item.Quantity * item.UnitAmount)::decimal(38, 4) as amount
+        from items
+        group by operation_id
+    ),
+    there as (select lower(right(bill_number, 18)) as key from bills where bill_number is not null),
+    contacts as (
+        select record_id from records
+        where side = 'xero' and entity = 'party' and status = 'active' and in_scope
+    ),
+    coming as (
+        select operation_id from operations
+        where system = 'xero' and entity = 'party' and action = 'create'
+    )
+    select
+        m.operation_id,
+        native_after ->> '$.Type' as type,
+        native_after ->> '$.Status' as status,
+        case when coalesce(s.amount <= 0, true) then 'not above zero'
+            when s.amount is distinct from try_cast(m.stated as decimal(38, 4)) then 'unlike' end as amount_fault,
+        case when m.day is null then 'missing' end as day_fault,
+        case when m.contact_made_by is not null then
+                case when m.contact_made_by not in (from coming) then 'not made' end
+            when coalesce(m.contact_id not in (from contacts), true) then 'unknown' end as contact_fault,
+        case when m.key is distinct from m.source_key then 'another key'
+            when count(*) over (partition by m.key) > 1 then 'twice in this plan'
+            when m.key in (select key from there) then 'there already'
+        end as key_fault
+    from made m
+    left join sums s using (operation_id)
+"""
+
+
+def bill_suite() -> Suite:
+    """Say what a bill must be that a plan makes."""
+    checks = (
+        row("bill_of_supplier", "a bill", among("type", ["ACCPAY"])),
+        row(
+            "bill_not_approved",
+            "a draft, or one that waits for approval",
+            among("status", ["DRAFT", "SUBMITTED"]),
+        ),
+        row("bill_amount", "lines of the amount that was planned, above zero", absent("amount_fault")),
+        row("bill_dated", "a day", absent("day_fault")),
+        row("bill_contact_known", "an active contact, or one that this plan makes", absent("contact_fault")),
+        row(
+            "bill_key_unique", "a number that ends in its record's id, as no other does", absent("key_fault")
+        ),
+    )
+    return Suite("plan", "plan_bills", BILL_ROWS, "operation_id", checks)
+
+
 def system_suite() -> Suite:
     """Say how much a plan may do to one system before its hash needs an approval: these only warn."""
     checks = (

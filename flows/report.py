@@ -281,6 +281,7 @@ ENTITY_NAMES: Final = {
     "document": "Invoices",
     "credit": "Credit notes",
     "payment": "Payments",
+    "bill": "Bills",
     "option": "Tracking options",
     "shown_invoice": "Invoices shown",
     "shown_payment": "Payments shown",
@@ -377,10 +378,11 @@ def _changes(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _readable_after(row: dict[str, Any], data: ReportData) -> str:
-    if row["entity"] not in ("document", "credit") or row["action"] != "create":
+    if row["entity"] not in ("document", "credit", "bill") or row["action"] != "create":
         return wording.readable(row["after"])
     parts = json.loads(row["after"])
-    return wording.invoice(parts, wording.made_out_to(parts, data.names, data.operations))
+    who = wording.made_out_to(parts, data.names, data.operations)
+    return wording.bill(parts, who) if row["entity"] == "bill" else wording.invoice(parts, who)
 
 
 def _change(row: dict[str, Any], data: ReportData) -> dict[str, Any]:

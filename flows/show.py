@@ -239,7 +239,7 @@ def _what(planned: Planned, row: dict[str, Any]) -> Text:
 
     from reconcile import names
 
-    if row["entity"] in ("document", "credit") and row["action"] == "create":
+    if row["entity"] in ("document", "credit", "bill") and row["action"] == "create":
         return _invoice(planned, row)
     if row["action"] == "create":
         given = {unit: value for unit, value in (opened(row["after"]) or {}).items() if value is not None}
@@ -259,14 +259,14 @@ def _what(planned: Planned, row: dict[str, Any]) -> Text:
 
 
 def _invoice(planned: Planned, row: dict[str, Any]) -> Text:
-    """Give the invoice in one line, and below it what it is made of."""
+    """Give the invoice or bill in one line, and below it what it is made of."""
     from rich.text import Text
 
     from flows import wording
 
     parts = json.loads(row["after"])
     who = wording.made_out_to(parts, planned.names, planned.operations)
-    text = Text(wording.invoice(parts, who), style="green")
+    text = Text((wording.bill if row["entity"] == "bill" else wording.invoice)(parts, who), style="green")
     for line in parts["lines"]:
         discount = f" less {line['discount']}%" if line["discount"] else ""
         text.append(f"\n  {line['quantity']} x {line['unit_price']}{discount}", style="dim")
@@ -330,7 +330,7 @@ def _line(planned: Planned, row: dict[str, Any]) -> str:
 
 def _sum_up(console: Console, planned: Planned) -> None:
     from flows import wording
-    from reconcile.plan import amounts_made, amounts_paid
+    from reconcile.plan import amounts_billed, amounts_made, amounts_paid
 
     phases = ", ".join(f"{name} {count}" for name, count in planned.phases().items() if count)
     console.print(f"\n[bold]{planned.operations.height} operations[/] ({phases}). {_price(planned)}")
@@ -342,6 +342,10 @@ def _sum_up(console: Console, planned: Planned) -> None:
     if paid:
         told = ", ".join(wording.amount(amount, currency) for currency, amount in paid.items())
         console.print(f"Payments to be recorded, in all: {told}.")
+    billed = amounts_billed(planned.operations)
+    if billed:
+        told = ", ".join(wording.amount(amount, currency) for currency, amount in billed.items())
+        console.print(f"Bills to be made, in all: {told} (without tax where Xero adds it by itself).")
     for reason in planned.beyond_limits:
         console.print(f"[red]Beyond the limits: {reason}. It needs approval of this very hash.[/]")
     console.print(

@@ -113,14 +113,19 @@ def is_invoice(parts: Mapping[str, Any]) -> bool:
     return {"lines", "subtotal", "currency"} <= set(parts)
 
 
-def invoice(parts: Mapping[str, Any], contact: str = "") -> str:
+def bill(parts: Mapping[str, Any], contact: str = "") -> str:
+    """Say what a bill is, likewise: it is from somebody."""
+    return invoice(parts, contact, word="from")
+
+
+def invoice(parts: Mapping[str, Any], contact: str = "", word: str = "for") -> str:
     """Say what an invoice is, from its canonical form: number, for whom, its day, lines and amount."""
     named = str(parts["number"] or "numbered by Xero")
     dated = f"{parts['date']}, due {parts['due']}" if parts["due"] else str(parts["date"])
     lines = counted(len(parts["lines"]), "line")
     said = "" if parts["total"] is not None else " without tax"
     total = parts["total"] if parts["total"] is not None else parts["subtotal"]
-    whom = f" for {contact}" if contact else ""
+    whom = f" {word} {contact}" if contact else ""
     return f"{named}{whom}, {dated}, {lines}, {amount(total, parts['currency'])}{said}, {parts['status'].lower()}"
 
 

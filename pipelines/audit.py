@@ -143,7 +143,8 @@ def _as_mapped(write: Written, mapping: RecordMapping) -> Written:
     intent = write.intent
     if intent.object:
         return write
-    known = intent.entity in mapping.entities or mapping.invoice is not None
+    made_by = mapping.bill if intent.entity == "bill" else mapping.invoice
+    known = intent.entity in mapping.entities or made_by is not None
     name = object_of(mapping, intent.entity, intent.system) if known else ""
     return keyed(write, name, key_fields(mapping).get((intent.entity, intent.system)))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pipelines.xero.client import XeroClient
-    from reconcile.mapped import DocumentMapping
+    from reconcile.mapped import BillMapping, DocumentMapping
     from reconcile.mapping import Mapping as FieldMapping
 
 State = Literal["ok", "warn", "fail"]
@@ -146,7 +146,8 @@ def _salesforce(
     products = [name for name in PRODUCTS if mapping is not None and name in mapping.fields("salesforce")]
     invoiced = invoice.fields("salesforce") if invoice else ()
     shown = SHOWN_BY if mapping is not None and SHOWN_BY.keys() <= mapping.pulled("salesforce").keys() else ()
-    for name in (*OBJECTS, *products, *invoiced, *shown):
+    own = [one.salesforce for one in (mapping.payments, mapping.bill) if one] if mapping is not None else []
+    for name in dict.fromkeys((*OBJECTS, *products, *invoiced, *shown, *own)):
         yield from _guarded(f"salesforce {name}", lambda name=name: _object(clients, name, fields, mapping))
 
 
@@ -271,7 +272,31 @@ def _xero(settings: Settings, clients: Clients, mapping: FieldMapping | None) ->
     if mapping is not None and mapping.invoice is not None:
         for invoice in mapping.invoice.sources:
             yield from _guarded("xero codes of the mapping", lambda invoice=invoice: _codes(client, invoice))
+    if mapping is not None and mapping.bill is not None:
+        bill = mapping.bill
+        yield from _guarded("xero codes of bills", lambda: _codes_of_bills(client, bill))
     yield _scopes(client.auth.granted_scopes(), mapping)
+
+
+def _codes_of_bills(client: XeroClient, bill: BillMapping) -> Iterator[Finding]:
+    """Hold the account and the tax of bills against the organisation's own, as a plan does."""
+    import polars as pl
+
+    from reconcile.bills import codes_fault
+    from reconcile.codes import read_chart
+    from reconcile.model import RAW, conform
+
+    def read(name: str) -> pl.DataFrame:
+        rows = [row for page in client.pages(name) for row in page.rows]
+        found = [{"record_id": row.record_id, "body": row.text, "deleted": False} for row in rows]
+        return conform(pl.DataFrame(found), RAW)
+
+    fault = codes_fault(read_chart(read("Account"), read("TaxRate")), bill)
+    yield _verdict(
+        "xero codes of bills", [fault] if fault else [], "",
+        f"{bill.account} takes expenses" + (f", with {bill.tax}" if bill.tax else ""),
+        "Correct `account` or `tax` of documents.bill in the mapping.",
+    )  # fmt: skip
 
 
 def _codes(client: XeroClient, invoice: DocumentMapping) -> Iterator[Finding]:
@@ -353,7 +378,7 @@ def _scopes(granted: frozenset[str], mapping: FieldMapping | None) -> Finding:
 
 def _xero_scopes(mapping: FieldMapping | None, role: Literal["reader", "writer"]) -> tuple[str, ...]:
     # Items belong to the scope of invoices.
-    invoices = mapping is not None and (mapping.invoice is not None or "product" in mapping.entities)
+    invoices = mapping is not None and bool(mapping.invoice or mapping.bill or "product" in mapping.entities)
     reads = ["accounting.payments.read"] if mapping is not None and mapping.settling is not None else []
     if role == "reader":
         return (*XERO_READER, *(["accounting.invoices.read"] if invoices else []), *reads)
@@ -424,8 +449,9 @@ def _writable(mapping: FieldMapping) -> dict[str, set[str]]:
     if mapping.invoice is not None:
         for one in mapping.invoice.sources:
             wanted.setdefault(one.salesforce, set()).update(one.link.fields.values())
-    if mapping.payments is not None:
-        wanted.setdefault(mapping.payments.salesforce, set()).update(mapping.payments.link.values())
+    for made in (mapping.payments, mapping.bill):
+        if made is not None:
+            wanted.setdefault(made.salesforce, set()).update(made.link.values())
     if mapping.settling is not None:
         for name in settling_fields(mapping.settling, "salesforce"):
             wanted.setdefault(name, set()).update(SHOWN_FIELDS[name])

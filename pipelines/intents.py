@@ -21,8 +21,9 @@ PRIMARY: Final = ":primary"  # Xero's primary person has the contact's id and th
 SIDES: Final = ("salesforce", "xero")
 PAID_BY: Final = "Reference"  # of a payment, which has no other field of ours
 CREDITED_BY: Final = "CreditNoteNumber"
+BILLED_BY: Final = "InvoiceNumber"
 # What is found again by a key that the plan gives it.
-NAMED_BY_PLAN: Final = ("document", "credit", "payment", OPTION)
+NAMED_BY_PLAN: Final = ("document", "credit", "payment", "bill", OPTION)
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,7 @@ def key_fields(mapping: RecordMapping) -> dict[tuple[str, str], str | None]:
         found["product", "xero"] = product.code_unit.xero[0]
     found |= {(SHOWN_ENTITIES[name], "salesforce"): field for name, field in SHOWN_BY.items()}
     found |= {("payment", "xero"): PAID_BY} if mapping.payments else {}
+    found |= {("bill", "xero"): BILLED_BY} if mapping.bill else {}
     found |= (
         {("credit", "xero"): CREDITED_BY} if mapping.invoice and mapping.invoice.credits == "draft" else {}
     )

@@ -21,7 +21,11 @@ from reconcile.model import BASES
 from reconcile.normalise import pieces
 
 UNHEEDED: Final = "the write was accepted, and the old value is still there"
-CARRYING: Final = {"payment": "a payment with its Reference", "credit": "a credit note with its number"}
+CARRYING: Final = {
+    "payment": "a payment with its Reference",
+    "credit": "a credit note with its number",
+    "bill": "a bill with its number",
+}
 OTHER_SIDE: Final = {"salesforce": "xero", "xero": "salesforce"}
 
 
@@ -171,10 +175,12 @@ def _bases_of_invoice(
 def unlike(intent: Intent, body: Body) -> str:
     """Say in what an invoice or payment differs from the one that was to be made; empty where it agrees.
 
-    Held together: of an invoice or credit note contact, currency, subtotal and total, each as far as the plan knew
-    it, of a payment its invoice and amount; of all else nothing. Amounts may be told, and so may ids; nothing else is.
+    Held together: of an invoice, bill or credit note contact, currency, subtotal and total, each as far as the plan
+    knew it, of a payment its invoice and amount; of all else nothing. Amounts may be told, and so may ids; nothing
+    else is.
     """
-    held = {"document": _of_invoice, "credit": _of_invoice, "payment": _of_payment}.get(intent.entity)
+    of_lines = dict.fromkeys(("document", "credit", "bill"), _of_invoice)
+    held = {**of_lines, "payment": _of_payment}.get(intent.entity)
     pairs = held(intent, body) if held else {}
     return ", ".join(
         f"{name} {_shown(found)} instead of {_shown(wanted)}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from pipelines.intents import Intent, Operation, key_fields, vendor_id
-from pipelines.protocol import LATE_LISTED_S, OLD_S
+from pipelines.protocol import BILL, LATE_LISTED_S, OLD_S
 from pipelines.salesforce.client import quote
 from pipelines.salesforce.client import stamp as soql_stamp
 from pipelines.xero.client import RESOURCES, parse_date, quoted
@@ -24,7 +24,7 @@ from reconcile import names
 from reconcile.agreed import UNIT, WITHDRAWN, Write, states
 from reconcile.bodies import SLOTS, dumps, piece_of, read_path
 from reconcile.errors import RetryLater, SnapshotRefused, UnexpectedReply
-from reconcile.ids import long_id
+from reconcile.ids import ending_id, long_id
 from reconcile.mapped import (
     GROUP_OBJECT,
     IN_SALESFORCE,
@@ -429,6 +429,8 @@ def object_of(mapping: RecordMapping, entity: str, side: str) -> str:
     invoice, payments = mapping.invoice, mapping.payments
     if entity == "payment" and payments is not None:
         return "Payment" if side == "xero" else payments.salesforce
+    if entity == "bill" and mapping.bill is not None:
+        return BILL if side == "xero" else mapping.bill.salesforce
     assert invoice is not None, f"no entity {entity!r} in the mapping"
     if entity == "credit" and side == "xero":
         return "CreditNote"
@@ -523,6 +525,8 @@ def _without_blanks(value: Any) -> Any:
 def _folded(value: Any, object_name: str) -> str:
     if object_name == TRACKING_OPTION:  # a name that people type: alike as the plan holds it to be
         return names.fold((names.fold(str(value or "")) or "").lower()) or ""
+    if object_name == BILL:  # by its end: what stands before it may have been spelled anew in Salesforce
+        return ending_id(str(value or ""))
     return str(value or "").strip().casefold()
 
 

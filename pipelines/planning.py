@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from pipelines import plans
+from pipelines.billing import PARTY, Bills, bill_suppliers, billed_accounts
 from pipelines.context import Context
 from pipelines.enrolling import Enrolling, group_contacts
 from pipelines.journal import PlanRow
@@ -40,8 +41,8 @@ from reconcile.errors import (
     PlanUnusable,
 )
 from reconcile.holds import with_holds
-from reconcile.invoices import Standing, document_records, standing, with_documents
-from reconcile.mapped import GROUP_OBJECT, MEMBERSHIP, SHOWN_UNIT, WHOLE_OF, DocumentMapping
+from reconcile.invoices import Standing, document_records, standing, with_documents, with_role
+from reconcile.mapped import GROUP_OBJECT, MEMBERSHIP, SHOWN_UNIT, WHOLE_OF, BillMapping, DocumentMapping
 from reconcile.mapping import EntityMapping, check_mapping
 from reconcile.match import match
 from reconcile.memberships import UNIT as GROUPS_UNIT
@@ -81,21 +82,21 @@ class Decided:
     invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
     settling: Settling | None = None  # null: the mapping does not ask for it
     payments: Payments | None = None  # likewise
-    grouping: Enrolling | None = None  # likewise
+    enrolling: Enrolling | None = None  # likewise
+    bills: Bills | None = None  # likewise
 
     @property
     def records(self) -> pl.DataFrame:
         more = [self.invoicing.records] if self.invoicing else []
         more += [self.settling.records] if self.settling else []
-        more += [self.payments.records] if self.payments else []
-        more += [self.grouping.records] if self.grouping else []
+        more += [one.records for one in (self.payments, self.bills, self.enrolling) if one]
         return pl.concat([*(part.records for part in self.parts), *more])
 
     @property
     def values(self) -> pl.DataFrame:
         more = [self.invoicing.names] if self.invoicing else []
         more += [self.settling.names] if self.settling else []
-        more += [self.payments.names] if self.payments else []
+        more += [one.names for one in (self.payments, self.bills) if one]
         return pl.concat([*(part.values for part in self.parts), *more])
 
     @property
@@ -103,6 +104,11 @@ class Decided:
         """LINKS that hold in this run: those that the journal knows, and those just found."""
         found = [model.conform(part.matches.links, model.LINKS) for part in self.parts]
         return pl.concat([*found, *([self.invoicing.links] if self.invoicing else [])])
+
+    @property
+    def on_demand(self) -> frozenset[str]:
+        """The operations that make a contact or an item for no other reason than a document."""
+        return frozenset().union(*(one.on_demand for one in (self.invoicing, self.bills) if one))
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
     decided = _with_payments(ctx, warehouse, _with_settled(ctx, warehouse, decide(ctx, warehouse)))
-    decided = _with_groups(ctx, warehouse, decided)
+    decided = _with_groups(ctx, warehouse, _with_bills(ctx, warehouse, decided))
     decided = _without_failed(ctx, decided, _snapshot(warehouse).errors)
     decided = _only_needed(decided if options.retry_refused else _without_refused(ctx, decided))
     kept, rejects, findings = check(
@@ -205,7 +211,9 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     lacking = _unread_products(ctx, _snapshot(warehouse))
     entities = {name: one for name, one in ctx.mapping.entities.items() if not (lacking and one.is_item)}
     documents = {} if unmade else _readable_documents(ctx, _snapshot(warehouse))
-    check_mapping(replace(ctx.mapping, entities=entities, documents=documents), fields)
+    bill = _readable_bill(ctx, _snapshot(warehouse))
+    check_mapping(replace(ctx.mapping, entities=entities, documents=documents, bill=bill), fields)
+    suppliers = billed_accounts(ctx, warehouse, _snapshot(warehouse))
     written = ctx.journal.recent(limit=RECENT_WRITES)
     decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
     parts: list[Part] = []
@@ -255,7 +263,7 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
     told = _told_unread("product", "products", lacking) if lacking else model.empty(model.REJECTS)
     if ctx.mapping.invoice is None or unmade:
-        plan = build_plan(parts, fields, decisions)
+        plan = build_plan(parts, fields, decisions, suppliers)
         if unmade:
             plan = _telling(plan, _told_unread("document", "invoices", unmade))
         plan = _telling(plan, told)
@@ -265,7 +273,8 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
         ctx.mapping.invoice, warehouse, links_known, bases, decisions, raw, links_of["party"], past,
         day_of(ctx, warehouse),
     )  # fmt: skip
-    needed = invoicing.standing.accounts, invoicing.standing.products(invoicing.documents.lines)
+    accounts = invoicing.standing.accounts | suppliers
+    needed = accounts, invoicing.standing.products(invoicing.documents.lines)
     plan = _telling(build_plan(parts, fields, decisions, *needed), told)
     decided = Decided(plan, tuple(parts), fields, raw, invoicing)
     known = Known(links_known, bases, decisions, invoicing.raw)
@@ -417,7 +426,29 @@ def _with_groups(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decide
         decided,
         plan=replace(plan, operations=pl.concat([plan.operations, found.operations])),
         raw={**decided.raw, f"xero.{GROUP_OBJECT}": found.seen},
-        grouping=found,
+        enrolling=found,
+    )
+
+
+def _with_bills(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
+    """Plan the bills of suppliers, of what the plan says of parties."""
+    found = bill_suppliers(ctx, warehouse, _snapshot(warehouse), decided)
+    if found is None:
+        return decided
+    plan = _telling(decided.plan, found.rejects)
+    operations = pl.concat([plan.operations, found.operations])
+    if found.opened is not None:
+        party = next(part for part in decided.parts if part.mapping.entity == PARTY)
+        operations = with_role(operations, found.opened, party, role="is_supplier", entity="bill")
+    return replace(
+        decided,
+        plan=replace(
+            plan,
+            operations=operations,
+            adopted_links=pl.concat([plan.adopted_links, found.adopted]),
+        ),
+        raw={**decided.raw, **found.raw},
+        bills=found,
     )
 
 
@@ -438,6 +469,12 @@ def _readable_documents(ctx: Context, snapshot: Snapshot) -> Mapping[str, Docume
     if invoice is None or payments is None or not unread(snapshot, "salesforce", (payments.salesforce,)):
         return ctx.mapping.documents
     return {**ctx.mapping.documents, "invoice": replace(invoice, payments=None)}
+
+
+def _readable_bill(ctx: Context, snapshot: Snapshot) -> BillMapping | None:
+    """Give how bills are made; null where what they are made of can't be read, which is told by itself."""
+    bill = ctx.mapping.bill
+    return None if bill is None or unread(snapshot, "salesforce", (bill.salesforce,)) else bill
 
 
 def _unread_products(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
@@ -463,9 +500,9 @@ def _telling(plan: Plan, rejects: pl.DataFrame) -> Plan:
 
 
 def _only_needed(decided: Decided) -> Decided:
-    if decided.invoicing is None:
+    if not decided.on_demand:
         return decided
-    kept = without_unneeded(decided.plan.operations, decided.invoicing.on_demand)
+    kept = without_unneeded(decided.plan.operations, decided.on_demand)
     return replace(decided, plan=replace(decided.plan, operations=kept))
 
 
@@ -512,6 +549,7 @@ def _without_failed(ctx: Context, decided: Decided, errors: Mapping[str, str]) -
             *({"person"} & ctx.mapping.entities.keys()),
             *(["document"] if ctx.mapping.invoice else []),
             *([MEMBERSHIP] if ctx.mapping.groups else []),
+            *(["bill"] if ctx.mapping.bill else []),
         ]
     if "product" in failed:
         invoice = ctx.mapping.invoice
@@ -647,8 +685,8 @@ def check(
     if verdict(findings) == "stop":
         raise CheckStopped(stopped(findings))
     kept, rejects = set_aside(operations, _with_documents_of_lines(decided, findings))
-    if decided.invoicing is not None:
-        kept = without_unneeded(kept, decided.invoicing.on_demand)
+    if decided.on_demand:
+        kept = without_unneeded(kept, decided.on_demand)
     return kept, rejects, findings
 
 
@@ -669,8 +707,9 @@ def _open_documents(decided: Decided) -> dict[str, pl.DataFrame]:
 
 
 def _invoices_there(decided: Decided) -> dict[str, pl.DataFrame]:
-    """Give what the invoices and payments of the plan are held against."""
+    """Give what the invoices, payments and bills of the plan are held against."""
     there = {} if decided.invoicing is None else {"invoices": decided.invoicing.documents.invoices}
+    there |= {} if decided.bills is None else {"bills": decided.bills.there}
     known = decided.settling.known if decided.settling else None
     if decided.payments is None or known is None:
         return there
@@ -927,7 +966,7 @@ def _names(decided: Decided, plan: Plan, operations: pl.DataFrame) -> dict[str, 
                 for frame in (plan.conflicts, plan.review, plan.drift)
                 for column in ("salesforce_id", "xero_id")
             ),
-            *([invoice_contacts(operations)] if decided.invoicing else []),
+            invoice_contacts(operations),
         ]
     ).drop_nulls()
     wanted = pl.col("record_id").is_in(ids.unique().implode())

@@ -33,6 +33,7 @@ DONE: Final = frozenset({"confirmed", "adopted"})
 # Keys that the vendor itself keeps unique: of two records with one key it refuses the second. In
 # Salesforce a new record is an upsert on its external id. A Reference is a mere text.
 UNIQUE_KEYS: Final = frozenset({"ContactNumber", "InvoiceNumber", "Code"})
+BILL: Final = "Bill"  # of Xero: its number is its supplier's, and two may have one
 
 Step = Literal["repeat", "wait", "absent"]
 
@@ -134,7 +135,8 @@ def after_look(
 
 def has_unique_key(intent: Intent) -> bool:
     """Say whether the vendor would refuse a second record with this intent's key."""
-    return intent.action != "create" or intent.system == "salesforce" or intent.key_field in UNIQUE_KEYS
+    known = intent.key_field in UNIQUE_KEYS and intent.object != BILL
+    return intent.action != "create" or intent.system == "salesforce" or known
 
 
 def rests_on_look(intent: Intent) -> bool:

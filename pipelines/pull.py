@@ -194,9 +194,16 @@ def _is_kept(object_name: str, needed: Mapping[str, Mapping[str, frozenset[str]]
 
 
 def _documents_moved(states: Mapping[tuple[str, str], ObjectState]) -> bool:
-    """Say whether anything of which invoices are made arrived in this pull: then one may have to be planned."""
+    """Say whether anything of which invoices, payments and bills are made arrived in this pull: one may be planned.
+
+    The last two are made of objects of the org's own.
+    """
     made_of = ("Opportunity", "OpportunityLineItem", "Order", "OrderItem", "Invoice")
-    return any(state.rows_changed for (_, name), state in states.items() if name in made_of)
+    return any(
+        state.rows_changed
+        for (side, name), state in states.items()
+        if name in made_of or (side == "salesforce" and name.endswith("__c") and name not in SHOWN_BY)
+    )
 
 
 def _is_stale(old: ObjectState | None, now: datetime) -> bool:

@@ -24,6 +24,7 @@ SIDE: Final = "salesforce"
 DOCUMENT: Final = "document"
 CREDIT: Final = "credit"
 PAYMENT: Final = "payment"
+BILL: Final = "bill"
 MADE_OF_LINES: Final = (DOCUMENT, CREDIT)
 STAMPS: Final = frozenset({"attributes", "SystemModstamp", "LastModifiedById", "LastModifiedDate"})
 GONE: Final = "what it is made from is not there any more"
@@ -45,7 +46,8 @@ class Sources:
         """Take SEEN of a plan; null where it has none, as when an earlier run's intents are settled."""
         self._seen_at, self._invoice, self._payments = seen_at, mapping.invoice, mapping.payments
         objects = [one.salesforce for one in mapping.invoice.sources] if mapping.invoice else []
-        objects += [mapping.payments.salesforce] if mapping.payments else []
+        self._bill = mapping.bill
+        objects += [one.salesforce for one in (mapping.payments, mapping.bill) if one]
         self._bodies: dict[str, Body] = {}
         if seen is not None:
             mine = seen.filter(pl.col("object").is_in(objects)).select("record_id", "body")
@@ -110,6 +112,8 @@ class Sources:
             return [(self._invoice.of(one).salesforce, one) for one in sources]
         if intent.entity == PAYMENT and self._payments is not None:
             return [(self._payments.salesforce, one) for one in sources]
+        if intent.entity == BILL and self._bill is not None:
+            return [(self._bill.salesforce, one) for one in sources]
         return []
 
     def _of_moved(self, looks: Looks, object_name: str, parent: str) -> set[str]:

@@ -64,7 +64,7 @@ NO_DEFAULT: Final = Default()
 
 @dataclass(frozen=True)
 class Chart:
-    """What Xero holds. accounts: code, status, type, system, tax. rates: tax, status, revenue, liabilities."""
+    """What Xero holds. accounts: code, status, type, system, tax. rates: tax, status, and FLAGS."""
 
     accounts: pl.DataFrame
     rates: pl.DataFrame
@@ -322,7 +322,25 @@ TAKES_SALES: Final = {
     **dict.fromkeys(("REVENUE", "SALES", "OTHERINCOME"), "revenue"),
     **dict.fromkeys(("CURRLIAB", "LIABILITY", "TERMLIAB"), "liabilities"),
 }
-FLAGS: Final = {"revenue": "CanApplyToRevenue", "liabilities": "CanApplyToLiabilities"}
+# And those that a bill is booked to: what is bought is a cost. Assets and stock are booked by finance.
+TAKES_COSTS: Final = dict.fromkeys(("DIRECTCOSTS", "EXPENSE", "OVERHEADS"), "expenses")
+FLAGS: Final = {
+    "revenue": "CanApplyToRevenue",
+    "liabilities": "CanApplyToLiabilities",
+    "expenses": "CanApplyToExpenses",
+}
+
+
+@dataclass(frozen=True)
+class Use:
+    """What lines are for: the types of accounts that take them, each with the flag of its taxes, and their name."""
+
+    takes: Mapping[str, str]
+    word: str
+
+
+SALES: Final = Use(TAKES_SALES, "sales")
+COSTS: Final = Use(TAKES_COSTS, "expenses")
 
 
 def read_chart(raw_accounts: pl.DataFrame, raw_rates: pl.DataFrame) -> Chart:
@@ -369,18 +387,18 @@ def _decoded(raw: pl.DataFrame, types: Mapping[str, pl.DataType], id_field: str)
     return table.filter("readable", pl.col("faults").list.len() == 0)
 
 
-def check_codes(coded: pl.DataFrame, chart: Chart) -> pl.DataFrame:
-    """Stop each line whose account or tax Xero would refuse, or that are not for sales.
+def check_codes(coded: pl.DataFrame, chart: Chart, use: Use = SALES) -> pl.DataFrame:
+    """Stop each line whose account or tax Xero would refuse, or that are not for sales (or what else it is for).
 
     Takes CODED and gives it, in the same order, with a reason where there was none and the chart has one. A line
     without a tax is held against its account's own. Raises nothing.
     """
-    return _stopped(coded, chart, pl.coalesce(_account_fault(), _tax_fault()))
+    return _stopped(coded, chart, pl.coalesce(_account_fault(use), _tax_fault(use)))
 
 
-def check_accounts(coded: pl.DataFrame, chart: Chart) -> pl.DataFrame:
+def check_accounts(coded: pl.DataFrame, chart: Chart, use: Use = SALES) -> pl.DataFrame:
     """Stop each line whose account takes no sales, as `check_codes` does, whatever its tax."""
-    return _stopped(coded, chart, _account_fault())
+    return _stopped(coded, chart, _account_fault(use))
 
 
 def _stopped(coded: pl.DataFrame, chart: Chart, fault: pl.Expr) -> pl.DataFrame:
@@ -400,17 +418,17 @@ def _stopped(coded: pl.DataFrame, chart: Chart, fault: pl.Expr) -> pl.DataFrame:
     return conform(known.with_columns(reason=reason), CODED)
 
 
-def _account_fault() -> pl.Expr:
+def _account_fault(use: Use) -> pl.Expr:
     status, kind = pl.col("its_status"), pl.col("its_type")
-    takes_sales = kind.is_in(list(TAKES_SALES)).fill_null(False) & pl.col("its_system").is_null()
+    takes = kind.is_in(list(use.takes)).fill_null(False) & pl.col("its_system").is_null()
     return pl.coalesce(
         pl.when(status.is_null()).then(pl.format("the account {} is not in Xero", "account")),
         pl.when(status != "ACTIVE").then(
             pl.format("the account {} is {} in Xero", "account", status.str.to_lowercase())
         ),
-        pl.when(~takes_sales).then(
+        pl.when(~takes).then(
             pl.format(
-                "the account {} ({}) takes no sales",
+                f"the account {{}} ({{}}) takes no {use.word}",
                 "account",
                 pl.coalesce("its_system", kind, pl.lit("of no type")),
             )
@@ -418,9 +436,9 @@ def _account_fault() -> pl.Expr:
     )
 
 
-def _tax_fault() -> pl.Expr:
+def _tax_fault(use: Use) -> pl.Expr:
     status = pl.col("rate_status")
-    flag = pl.col("its_type").replace_strict(TAKES_SALES, default=None, return_dtype=pl.String)
+    flag = pl.col("its_type").replace_strict(dict(use.takes), default=None, return_dtype=pl.String)
     fits = pl.coalesce([pl.when(flag == name).then(name) for name in FLAGS])
     return pl.coalesce(
         pl.when(pl.col("sent").is_not_null() & status.is_null()).then(

@@ -104,6 +104,15 @@ class Documents:
 
 
 @dataclass(frozen=True)
+class Organisation:
+    """Of Xero. zone: IANA; null: not known. locked_until: the later of both lock dates; that day is locked too."""
+
+    zone: str | None
+    base_currency: str | None
+    locked_until: date | None
+
+
+@dataclass(frozen=True)
 class Books:
     """What Xero's reference data says of a document's codes."""
 
@@ -309,7 +318,7 @@ def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
     def read(name: str, amounts: tuple[str, ...] = ()) -> pl.DataFrame:
         return _sound(_table(raw[f"xero.{name}"], REFERENCE_DATA[name], ID_FIELDS[name], amounts))
 
-    organisation = read("Organisation").head(1)
+    organisation = read_organisation(raw["xero.Organisation"])
     accounts, rates = read("Account"), read("TaxRate", ("EffectiveRate",))
     items = read("Item").filter(pl.col("IsSold").fill_null(True))
     found = rates.filter(pl.col("TaxType") == mapping.tax).head(1) if mapping.tax else rates.clear()
@@ -320,18 +329,28 @@ def _books(raw: Mapping[str, pl.DataFrame], mapping: DocumentMapping) -> Books:
     account = accounts.filter(pl.col("Code") == pl.lit(mapping.account, pl.String))
     account_fault = _code_fault("account", mapping.account, account) or _chart_fault(raw, mapping)
     return Books(
-        zone=zone_of(_first(organisation, "Timezone")),
-        base_currency=_first(organisation, "BaseCurrency"),
+        zone=organisation.zone,
+        base_currency=organisation.base_currency,
         items=frozenset(items["Code"].drop_nulls()),
         account=None if by_line else account_fault,
         tax=None if by_line else _code_fault("tax", mapping.tax, found) or _rate_fault(mapping, found, rate),
         rate=rate[0] if rate else None,
         rates=tax_rates(rates),
-        locked_until=_locked_until(organisation),
+        locked_until=organisation.locked_until,
         branding_id=branding_id,
         branding=f"the branding theme {mapping.branding} of the mapping is not in Xero"
         if mapping.branding and branding_id is None
         else None,
+    )
+
+
+def read_organisation(raw: pl.DataFrame) -> Organisation:
+    """Give what documents need to know of Xero's organisation. Takes RAW of it."""
+    found = _sound(_table(raw, REFERENCE_DATA["Organisation"], ID_FIELDS["Organisation"])).head(1)
+    return Organisation(
+        zone=zone_of(_first(found, "Timezone")),
+        base_currency=_first(found, "BaseCurrency"),
+        locked_until=_locked_until(found),
     )
 
 

@@ -12,6 +12,7 @@ from reconcile.names import fold
 
 SALESFORCE_PREFIX: Final = {"Account": "001", "Contact": "003"}
 GUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+ID_LENGTH: Final = 18
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
@@ -39,6 +40,11 @@ def long_id(text: str) -> str | None:
 def _suffix(text: str) -> str:
     groups = (text[start : start + 5] for start in (0, 5, 10))
     return "".join(LETTERS[sum(c.isupper() << i for i, c in enumerate(group))] for group in groups)
+
+
+def ending_id(text: str) -> str:
+    """Give the last 18 characters of a text without regard to case: a Salesforce id, where it ends in one."""
+    return text.strip()[-ID_LENGTH:].casefold()
 
 
 def iso_instant(text: pl.Expr) -> pl.Expr:

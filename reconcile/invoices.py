@@ -600,7 +600,7 @@ def with_documents(
     )
     rows, told = rows_frame(made.operations, OPERATIONS), rows_frame(made.rejects, REJECTS)
     operations = pl.concat([plan.operations, documents.options, with_made_from(rows, documents)])
-    operations = _with_customers(operations, found.open, party)
+    operations = with_role(operations, found.open, party, role="is_customer", entity=ENTITY)
     return replace(
         plan,
         operations=operations.sort(pl.col("phase").cast(PHASE).to_physical(), maintain_order=True),
@@ -622,15 +622,21 @@ def with_made_from(operations: pl.DataFrame, documents: Documents) -> pl.DataFra
     return joined.with_columns(made_from=pl.coalesce("made_from", "made_of")).drop("made_of")
 
 
-def _with_customers(operations: pl.DataFrame, opened: pl.DataFrame, party: Part) -> pl.DataFrame:
-    """Show in Salesforce that whoever gets a first invoice is a customer then.
+ROLES: Final = {"is_customer": "an invoice", "is_supplier": "a bill"}
+
+
+def with_role(
+    operations: pl.DataFrame, opened: pl.DataFrame, party: Part, *, role: str, entity: str
+) -> pl.DataFrame:
+    """Show in Salesforce that whoever gets a first invoice is a customer then, or of a first bill a supplier.
 
     Xero makes a contact a customer with its first sales invoice, so that the next plan would have this left.
+    opened: record_id and account_id of what is made of records, as operations of this entity.
     """
-    unit = next((one for one in party.mapping.projections if one.from_ == "is_customer"), None)
+    unit = next((one for one in party.mapping.projections if one.from_ == role), None)
     if unit is None:
         return operations
-    created = operations.filter(pl.col("entity") == ENTITY, pl.col("action") == "create")
+    created = operations.filter(pl.col("entity") == entity, pl.col("action") == "create")
     firsts = (
         created.select(record_id="source_id", made_by="operation_id")
         .join(opened.select("record_id", "account_id"), on="record_id", how="inner", maintain_order="left")
@@ -659,7 +665,7 @@ def _with_customers(operations: pl.DataFrame, opened: pl.DataFrame, party: Part)
             after="true",
             native_before=row["native"],
             native_after=native_of("true", unit.unit, "salesforce", onto=row["native"]),
-            reason=f"{unit.name.replace('_', ' ')}: Salesforce shows what Xero knows once there is an invoice",
+            reason=f"{unit.name.replace('_', ' ')}: Salesforce shows what Xero knows once there is {ROLES[role]}",
             rule=f"projection {unit.at}",
             depends_on=row["made_by"],
         )

@@ -154,6 +154,15 @@ REFERENCE_DATA: Final = {
     "TaxRate": ("TaxType", "Status", "EffectiveRate", "CanApplyToRevenue", "CanApplyToLiabilities"),
     "Organisation": ("OrganisationID", "BaseCurrency", "Timezone", "PeriodLockDate", "EndOfYearLockDate"),
 }
+# Read where bills are made.
+BILLED_BY: Final = {
+    "Bill": (
+        "InvoiceID", "Status", "InvoiceNumber", "Contact.ContactID", "CurrencyCode", "SubTotal", "Total", "Date",
+    ),
+    "Account": REFERENCE_DATA["Account"],
+    "TaxRate": ("TaxType", "Status", "CanApplyToExpenses"),
+    "Organisation": REFERENCE_DATA["Organisation"],
+}  # fmt: skip
 # And where an invoice follows its source.
 MOVES_READ: Final = {
     "Invoice": ("Date", "DueDate", "LineAmountTypes", "AmountPaid", "AmountCredited", "LineItems"),
@@ -507,6 +516,47 @@ class Together:
 
 
 @dataclass(frozen=True)
+class BillMapping:
+    """Which records of Salesforce are bills of suppliers, and of what form each is in Xero."""
+
+    salesforce: str  # the object
+    supplier: str  # the field that names the Account from whose contact the bill is
+    amount: str
+    date: str
+    due: str | None  # fields, each null where none is named
+    number: str | None  # the supplier's own
+    description: str  # of the one line
+    currency: str | None  # null: the organisation's
+    line_amounts: str  # exclusive, inclusive, no_tax: what the amount is
+    scope: Rule | None
+    cut_over: date  # what is dated before it stays the past
+    account: str  # of Xero, by its code
+    tax: str | None  # the TaxType; null: the account's own
+    status: str  # DRAFT, SUBMITTED
+    prefix: str  # of the key in the bill's number, before the record's id
+    link: MappingOf[str, str]  # what is shown of it (id, status) -> the field that shows it
+    at: str
+
+    def fields(self, side: str) -> dict[str, frozenset[str]]:
+        """Object -> every field that is read of that side for bills."""
+        if side == "xero":
+            lists = {**BILLED_BY, **(CURRENCY_LIST if self.currency else {})}
+            return {name: frozenset(names) for name, names in lists.items()}
+        named = {
+            self.supplier,
+            self.amount,
+            self.date,
+            self.due,
+            self.number,
+            self.description,
+            self.currency,
+        }
+        ruled = self.scope.columns if self.scope else frozenset[str]()
+        read = {*IN_SALESFORCE, "Name", *filter(None, named), *ruled, *self.link.values()}
+        return {self.salesforce: frozenset(read)}
+
+
+@dataclass(frozen=True)
 class DocumentMapping:
     """How a won opportunity becomes an invoice."""
 
@@ -669,6 +719,7 @@ class Mapping:
     hash: str
     entities: MappingOf[str, EntityMapping]
     documents: MappingOf[str, DocumentMapping] = field(default_factory=dict)
+    bill: BillMapping | None = None  # null: no bill is made in Xero
 
     @property
     def invoice(self) -> DocumentMapping | None:
@@ -711,8 +762,9 @@ class Mapping:
         if self.payments is not None and side == "salesforce":
             name = self.payments.salesforce
             wanted[name] = wanted.get(name, frozenset()) | self.payments.fields
-        for name, fields in (self.invoice.fields(side) if self.invoice else {}).items():
-            wanted[name] = wanted.get(name, frozenset()) | fields
+        for made in (self.invoice, self.bill):
+            for name, fields in (made.fields(side) if made else {}).items():
+                wanted[name] = wanted.get(name, frozenset()) | fields
         return wanted
 
 

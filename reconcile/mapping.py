@@ -26,6 +26,7 @@ from reconcile.mapped import (
     OURS,
     PROJECTED,
     WHOLE_OF,
+    BillMapping,
     DocumentMapping,
     EntityMapping,
     Instalments,
@@ -37,8 +38,9 @@ from reconcile.mapped import (
     Unit,
     is_field,
 )
+from reconcile.mapping_bills import plain_bill
 from reconcile.mapping_codes import plain_codes, plain_currencies
-from reconcile.mapping_documents import read_documents
+from reconcile.mapping_documents import read_bill, read_documents
 from reconcile.mapping_groups import plain_groups, read_groups
 from reconcile.mapping_payments import plain_payments
 from reconcile.marked import Marked, describe, read_yaml
@@ -74,11 +76,12 @@ def load_mapping(text: str, *, name: str, library: MappingOf[str, str]) -> Mappi
     reading.known_keys(entities, "entities", MERGED)
     read = {entity: _entity(entity, marked) for entity, marked in entities.items()}
     section = dict(tree.items()).get("documents")
-    documents = read_documents(section) if section is not None and section.value is not None else {}
+    section = section if section is not None and section.value is not None else Marked({}, name)
+    documents, bill = read_documents(section), read_bill(section)
     _check_wholes(read)
-    _check_documents(documents, read)
+    _check_documents(documents, bill, read)
     in_order = {entity: read[entity] for entity in MERGED if entity in read}
-    return Mapping(name, _hash(read, documents), in_order, documents)
+    return Mapping(name, _hash(read, documents, bill), in_order, documents, bill)
 
 
 def _check_wholes(entities: MappingOf[str, EntityMapping]) -> None:
@@ -92,8 +95,16 @@ def _check_wholes(entities: MappingOf[str, EntityMapping]) -> None:
 
 
 def _check_documents(
-    documents: MappingOf[str, DocumentMapping], entities: MappingOf[str, EntityMapping]
+    documents: MappingOf[str, DocumentMapping],
+    bill: BillMapping | None,
+    entities: MappingOf[str, EntityMapping],
 ) -> None:
+    if bill is not None and "party" not in entities:
+        raise WrongMapping(
+            at=bill.at,
+            found="bills, and no entity 'party'",
+            expected="a party: a bill is from a contact",
+        )
     for document in documents.values():
         party = entities.get("party")
         if document.cut_over is not None and party is None:
@@ -537,9 +548,16 @@ def _fields_of(parts: tuple[str, ...]) -> str:
     return "one field" if len(parts) == 1 else f"{len(parts)} fields ({reading.words(parts)})"
 
 
-def _hash(entities: MappingOf[str, EntityMapping], documents: MappingOf[str, DocumentMapping]) -> str:
+def _hash(
+    entities: MappingOf[str, EntityMapping],
+    documents: MappingOf[str, DocumentMapping],
+    bill: BillMapping | None,
+) -> str:
     # Documents without a cut-over say nothing yet.
-    made = {name: _plain_document(one) for name, one in documents.items() if one.cut_over is not None}
+    made: dict[str, Any] = {
+        name: _plain_document(one) for name, one in documents.items() if one.cut_over is not None
+    }
+    made |= {"bill": plain_bill(bill)} if bill else {}
     meant = {name: _plain(entity) for name, entity in entities.items()}
     return hashlib.sha256(dumps({**meant, "documents": made} if made else meant).encode()).hexdigest()
 

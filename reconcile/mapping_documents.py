@@ -11,6 +11,7 @@ from reconcile import reading
 from reconcile.errors import WrongMapping
 from reconcile.mapped import (
     SOURCE_OBJECTS,
+    BillMapping,
     DocumentLink,
     DocumentMapping,
     Instalments,
@@ -21,11 +22,12 @@ from reconcile.mapped import (
     Track,
     is_field,
 )
+from reconcile.mapping_bills import read_bills
 from reconcile.mapping_codes import CODES_KEYS, read_currencies, read_line_codes
 from reconcile.mapping_payments import read_payments
 from reconcile.marked import Marked, describe
 
-DOCUMENTS: Final = ("invoice",)
+DOCUMENTS: Final = ("invoice", "bill")
 DOCUMENT_KEYS: Final = (
     "salesforce", "xero", "date", "cut_over", "status", "number", "due", "reference", "amount",
     "line_amounts", "lines", "currency", "link", "branding", "tracking", "options", "locked", "changes", "withdraw",
@@ -65,7 +67,14 @@ CREDITS: Final = ("told", "draft")
 def read_documents(tree: Marked) -> dict[str, DocumentMapping]:
     """Give name -> how that document is made. Raises WrongMapping, which names file and line."""
     named = reading.known_keys(tree, "documents", DOCUMENTS)
-    return {name: _with_others(marked, f"documents.{name}") for name, marked in named.items()}
+    return {
+        name: _with_others(marked, f"documents.{name}") for name, marked in named.items() if name != "bill"
+    }
+
+
+def read_bill(tree: Marked) -> BillMapping | None:
+    """Give how bills are made; null where the mapping says nothing of it. Raises as `read_documents`."""
+    return read_bills(reading.known_keys(tree, "documents", DOCUMENTS).get("bill"), "documents.bill")
 
 
 def _with_others(tree: Marked, path: str) -> DocumentMapping:

@@ -53,7 +53,7 @@ def read_payments(tree: Marked | None, path: str, *, invoiced: str, settled: str
         cut_over=reading.day(reading.needed(keys, "cut_over", tree, path), f"{path}.cut_over"),
         account=account,
         prefix=reading.prefix(keys.get("prefix"), f"{path}.prefix"),
-        link=_link(keys.get("link"), f"{path}.link"),
+        link=reading.shown(keys.get("link"), f"{path}.link", SHOWN),
         at=f"{tree.key_at or tree.at}: {path}",
     )
     _check_scope(payments)
@@ -65,18 +65,6 @@ def plain_payments(found: PaymentMapping) -> dict[str, Any]:
     meant = {name: value for name, value in vars(found).items() if name != "at"}
     scope = found.scope and found.scope.sql
     return {**meant, "scope": scope, "cut_over": str(found.cut_over), "link": dict(found.link)}
-
-
-def _link(tree: Marked | None, path: str) -> dict[str, str]:
-    if tree is None:
-        return {}
-    shown = {
-        name: reading.field_name(field, f"{path}.{name}")
-        for name, field in reading.known_keys(tree, path, SHOWN).items()
-    }
-    if len(set(shown.values())) < len(shown):
-        raise WrongMapping(at=reading.place(tree, path), found="one field twice", expected="a field for each")
-    return shown
 
 
 def _check_scope(payments: PaymentMapping) -> None:

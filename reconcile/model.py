@@ -12,8 +12,8 @@ import polars as pl
 
 SIDES: Final = ("salesforce", "xero")
 ENTITIES: Final = (
-    "party", "person", "product", "price", "document", "credit", "payment", "option", "shown_invoice", "shown_payment",
-    "membership",
+    "party", "person", "product", "price", "document", "credit", "payment", "bill", "option", "shown_invoice",
+    "shown_payment", "membership",
 )  # fmt: skip
 MERGED: Final = (
     "party",
@@ -320,6 +320,36 @@ TAKEN: Final[Schema] = {
     "counts": pl.Boolean,  # in scope, and not deleted
     "shown_id": pl.String,  # the fields that show its payment, as they are now; null = blank
     "shown_status": pl.String,
+}
+
+# One row a record of Salesforce that is a bill of a supplier.
+BILLS: Final[Schema] = {
+    "record_id": pl.String,
+    "name": pl.String,
+    "account_id": pl.String,  # the supplier; null: it names none
+    "amount": pl.Decimal(38, 16),
+    "currency": pl.String,  # null: that of the organisation
+    "date": pl.Date,
+    "due_on": pl.Date,
+    "due_unread": pl.Boolean,  # its field holds something, of which the day is not known
+    "number": pl.String,  # the supplier's own
+    "description": pl.String,
+    "gone": pl.Boolean,  # deleted
+    "counts": pl.Boolean,  # in scope, and not deleted
+    "shown_id": pl.String,  # the fields that show its bill, as they are now; null = blank
+    "shown_status": pl.String,
+}
+
+# One row a bill of Xero.
+BILLS_THERE: Final[Schema] = {
+    "bill_id": pl.String,
+    "bill_number": pl.String,
+    "bill_status": pl.String,  # Xero's own; DELETED too where it is gone from a whole list
+    "bill_contact": pl.String,
+    "bill_currency": pl.String,
+    "bill_date": pl.Date,
+    "subtotal": pl.Decimal(38, 4),
+    "total": pl.Decimal(38, 4),
 }
 
 # One row a credit note, overpayment or prepayment.

@@ -206,7 +206,7 @@ def with_dependents(operations: pl.DataFrame, ids: Iterable[str]) -> set[str]:
 
 def without_unneeded(operations: pl.DataFrame, on_demand: frozenset[str]) -> pl.DataFrame:
     """Leave out what was to be made for a document which is not made, with its dependents."""
-    documents = operations.filter(pl.col("entity") == "document")
+    documents = operations.filter(pl.col("entity").is_in(["document", "bill"]))
     named = documents["native_after"].str.extract_all(r'"\$from":"[^"]+"').explode().drop_nulls()
     needed = {*documents["depends_on"].drop_nulls(), *named.str.slice(9).str.strip_chars('"')}
     out = with_dependents(operations, on_demand - needed)
@@ -236,7 +236,7 @@ def beyond_limits(
 
     The share is of the records of one entity and side. Ids, new records and blanks that are filled don't count:
     first contact touches nearly everything, and each of its phases is looked at by itself. max_amount: currency
-    -> the most that the invoices of one plan may add up to, and likewise its payments.
+    -> the most that the invoices of one plan may add up to, and likewise its payments and its bills.
     """
     reasons: list[str] = []
     if operations.height > max_operations:
@@ -262,6 +262,7 @@ def _beyond_amounts(operations: pl.DataFrame, most: Mapping[str, Decimal]) -> li
         "invoices": amounts_made(operations),
         "credit notes": _amounts(operations, "credit", ("total", "subtotal")),
         "payments": amounts_paid(operations),
+        "bills": amounts_billed(operations),
     }
     return [
         f"{what} of {amount:,.2f} {currency} in all, more than the limit of {most[currency]:,.2f}"
@@ -281,6 +282,11 @@ def amounts_paid(operations: pl.DataFrame) -> dict[str, Decimal]:
     return _amounts(operations, "payment", ("amount",))
 
 
+def amounts_billed(operations: pl.DataFrame) -> dict[str, Decimal]:
+    """Give, by currency, what the bills of a plan add up to; without tax where Xero adds that by itself."""
+    return _amounts(operations, "bill", ("total", "subtotal"))
+
+
 def _amounts(operations: pl.DataFrame, entity: str, names: Sequence[str]) -> dict[str, Decimal]:
     made = operations.filter(pl.col("entity") == entity, pl.col("action") == "create")
     found: dict[str, Decimal] = {}
@@ -292,8 +298,8 @@ def _amounts(operations: pl.DataFrame, entity: str, names: Sequence[str]) -> dic
 
 
 def invoice_contacts(operations: pl.DataFrame) -> pl.Series:
-    """Give the ids of the contacts to whom invoices of a plan are made out."""
-    made = operations.filter(pl.col("entity") == "document", pl.col("action") == "create")
+    """Give the ids of the contacts to whom invoices of a plan are made out, and from whom its bills are."""
+    made = operations.filter(pl.col("entity").is_in(["document", "bill"]), pl.col("action") == "create")
     who = [json.loads(text)["contact"] for text in made["after"]]
     return pl.Series("contact", [one for one in who if isinstance(one, str)], dtype=pl.String)
 
@@ -301,6 +307,7 @@ def invoice_contacts(operations: pl.DataFrame) -> pl.Series:
 __all__ = [
     "Part",
     "Plan",
+    "amounts_billed",
     "amounts_made",
     "amounts_paid",
     "beyond_limits",

@@ -95,7 +95,7 @@ def records_of(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
         & ~pl.col("rule").str.starts_with("projection").fill_null(False)
     )
     body = pl.col("native_after").fill_null("")
-    sourced = pl.col("entity").cast(pl.String).is_in(["document", "credit", "payment"]) & (
+    sourced = pl.col("entity").cast(pl.String).is_in(["document", "credit", "payment", "bill"]) & (
         creates | (pl.col("unit").is_in([UNIT, WITHDRAWN]) & (pl.col("phase") != "undo"))
     )
     rows = operations.with_columns(pl.col("system", "entity", "action", "phase").cast(pl.String)).join(
@@ -175,7 +175,7 @@ def requests_of(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     size = (
         pl.when("guarded").then(GUARDED_A_REQUEST)
         .when(pl.col("object").is_in(ALONE) | pl.col("leaves"), pl.col("system") == "xero").then(1)
-        .when(pl.col("object") == "Invoice", pl.col("system") == "xero").then(terms.documents_at_once)
+        .when(pl.col("object").is_in(["Invoice", "Bill"]), pl.col("system") == "xero").then(terms.documents_at_once)
         .when(pl.col("system") == "xero").then(RECORDS_A_REQUEST["xero"])
         .otherwise(RECORDS_A_REQUEST["salesforce"])
     )  # fmt: skip
@@ -224,7 +224,7 @@ def _looks(records: pl.DataFrame, requests: pl.DataFrame, terms: Terms) -> dict[
     found["salesforce"] += _parts(requests.filter("fresh"), "salesforce")
     sourced = requests.filter("sourced")
     found["salesforce"] += _parts(sourced, "salesforce")
-    if not sourced.filter(pl.col("entity") != "payment").is_empty():
+    if not sourced.filter(~pl.col("entity").is_in(["payment", "bill"])).is_empty():  # these have no lines
         looked = set(requests.filter(pl.col("system") == "salesforce")["object"])
         more = len(set(terms.reductions) - looked)  # else it is looked at already
         found["salesforce"] += (1 + more) * (1 + renewed(sourced["request"].n_unique(), terms))

@@ -119,6 +119,18 @@ def prefix(tree: Marked | None, path: str) -> str:
     return text
 
 
+def shown(tree: Marked | None, path: str, known: tuple[str, ...]) -> dict[str, str]:
+    """Give what is shown -> the field that shows it, each its own; empty where nothing is."""
+    if tree is None:
+        return {}
+    fields = {
+        name: field_name(field, f"{path}.{name}") for name, field in known_keys(tree, path, known).items()
+    }
+    if len(set(fields.values())) < len(fields):
+        raise WrongMapping(at=place(tree, path), found="one field twice", expected="a field for each")
+    return fields
+
+
 def not_one_of(at: str, found: str, allowed: tuple[str, ...], what: str = "") -> WrongMapping:
     near = difflib.get_close_matches(found.lower(), [name.lower() for name in allowed], n=1, cutoff=0.5)
     best = next((name for name in allowed if near and name.lower() == near[0]), None)

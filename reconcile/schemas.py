@@ -13,6 +13,7 @@ from reconcile.errors import UnknownField, UnknownObject, WrongMapping
 from reconcile.mapped import (
     OTHER,
     PARENT,
+    BillMapping,
     DocumentMapping,
     EntityMapping,
     GroupMapping,
@@ -44,6 +45,8 @@ def check_mapping(mapping: Mapping, fields: pl.DataFrame) -> None:
     if mapping.invoice is not None:
         for document in mapping.invoice.sources:
             _check_document(document, known)
+    if mapping.bill is not None:
+        _check_bill(mapping.bill, known)
 
 
 def _check_side(
@@ -131,25 +134,53 @@ def _check_payments(
     payments: PaymentMapping, invoiced: str, known: MappingOf[tuple[str, str], dict[str, dict[str, Any]]]
 ) -> None:
     """The object must have the fields that are read, of their types, and those that show the payment."""
-    schema = known.get(("salesforce", payments.salesforce))
-    if schema is None:
-        objects = [found for where, found in known if where == "salesforce"]
-        nearest = _nearest(payments.salesforce, objects)
-        raise UnknownObject(at=payments.at, side="Salesforce", found=payments.salesforce, nearest=nearest)
     typed = {payments.amount: TYPES["number"], payments.date: TYPES["date"], payments.source: ("reference",)}
-    for field in sorted(payments.fields):
-        row = _row(field, schema, payments.at, "salesforce", payments.salesforce)
-        expected = typed.get(field, TEXTS if field in payments.link.values() else None)
+    leads = {payments.source: invoiced}
+    _check_own(
+        payments.salesforce, payments.fields, payments.link, payments.at, known, typed=typed, leads=leads
+    )
+
+
+def _check_bill(bill: BillMapping, known: MappingOf[tuple[str, str], dict[str, dict[str, Any]]]) -> None:
+    """Likewise of what bills are made of."""
+    typed: dict[str | None, tuple[str, ...]] = {bill.amount: TYPES["number"], bill.supplier: ("reference",)}
+    typed |= {field: TYPES["date"] for field in (bill.date, bill.due) if field}
+    typed |= {field: TEXTS for field in (bill.number, bill.description, bill.currency) if field}
+    fields = bill.fields("salesforce")[bill.salesforce]
+    leads: dict[str | None, str] = {bill.supplier: "Account"}
+    _check_own(bill.salesforce, fields, bill.link, bill.at, known, typed=typed, leads=leads)
+
+
+def _check_own(
+    object_name: str,
+    fields: Iterable[str],
+    link: MappingOf[str, str],
+    at: str,
+    known: MappingOf[tuple[str, str], dict[str, dict[str, Any]]],
+    *,
+    typed: MappingOf[str | None, tuple[str, ...]],
+    leads: MappingOf[str | None, str],
+) -> None:
+    """Hold an object of the org's own against its schema. typed: field -> its types; leads: to which object it does."""
+    schema = known.get(("salesforce", object_name))
+    if schema is None:
+        objects = [name for where, name in known if where == "salesforce"]
+        raise UnknownObject(
+            at=at, side="Salesforce", found=object_name, nearest=_nearest(object_name, objects)
+        )
+    for field in sorted(fields):
+        row = _row(field, schema, at, "salesforce", object_name)
+        expected = typed.get(field, TEXTS if field in link.values() else None)
         if expected and row["type"] and row["type"] not in expected:
             raise WrongMapping(
-                at=payments.at,
-                found=f"{field!r} of {payments.salesforce}, which is of type {row['type']}",
+                at=at,
+                found=f"{field!r} of {object_name}, which is of type {row['type']}",
                 expected=f"a field of type {_words(expected)}"
-                + (f" that leads to {invoiced}" if field == payments.source else ""),
+                + (f" that leads to {leads[field]}" if field in leads else ""),
             )
-        if field in payments.link.values() and not row["updateable"]:
+        if field in link.values() and not row["updateable"]:
             raise WrongMapping(
-                at=f"{payments.at}.link", found=f"{field!r}, which can't be written", expected="another field"
+                at=f"{at}.link", found=f"{field!r}, which can't be written", expected="another field"
             )
 
 

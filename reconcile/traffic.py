@@ -26,7 +26,7 @@ ANSWERED: Final = 65  # by Salesforce, of a record that it wrote; Xero shows the
 # What a vendor adds to what was sent: amounts, stamps, slots that are empty; and to an invoice its contact.
 ADDED: Final = {"salesforce": 250, "xero": 700}
 ADDED_TO_DOCUMENTS: Final = 1500
-DOCUMENTS: Final = ("Invoice", "CreditNote")
+DOCUMENTS: Final = ("Invoice", "Bill", "CreditNote")
 SOURCE: Final = "Opportunity"
 ATTRIBUTES: Final = 130  # of a row in Salesforce: its type and address
 FIELD: Final = 18  # quotes, colon, comma, and what a field holds as a rule

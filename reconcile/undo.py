@@ -33,6 +33,10 @@ NOT_SURELY_OURS: Final = (
 NOT_BROUGHT_BACK: Final = (
     "an invoice that is deleted or voided stays so, whoever asks: make a new one in Xero, if that is meant"
 )
+BILL_STAYS: Final = (
+    "a bill is not taken back by us, for finance may have gone on with it: delete or void it in Xero, if that is "
+    "meant"
+)
 PAYMENT_STAYS: Final = (
     "a payment is not taken back by us: money moved; take it back in Xero, if that is meant"
 )
@@ -79,6 +83,8 @@ def undo_operations(
             back = GROUPS_FOLLOW
         elif row["entity"] == "payment":
             back = PAYMENT_STAYS if row["system"] == "xero" else None
+        elif row["entity"] == "bill":
+            back = BILL_STAYS if row["system"] == "xero" else None
         elif row["entity"] == "document":
             back = _document(row, invoices, run)
         elif present is None:

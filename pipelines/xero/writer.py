@@ -45,6 +45,7 @@ SHAPES: Final = {
     "Contact": Shape(SUMMARIZE, ("Name",), ("already", "must be unique", "matched an archived contact")),
     # unitdp: else prices are cut to two places.
     "Invoice": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
+    "Bill": Shape(f"{SUMMARIZE}&unitdp=4", (), ()),  # two with one number are no fault to Xero
     "CreditNote": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already", "must be unique")),
     "Item": Shape(f"{SUMMARIZE}&unitdp=4", (), ("already exists",)),
     "Payment": Shape(SUMMARIZE, (), ()),  # two with one Reference are no fault to Xero
@@ -65,7 +66,7 @@ def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request
         if object_name == GROUP_OBJECT:
             made += _membership_requests(some)
             continue
-        at_once = (how or Push()).documents_at_once if object_name == "Invoice" else AT_ONCE
+        at_once = (how or Push()).documents_at_once if object_name in ("Invoice", "Bill") else AT_ONCE
         at_once = 1 if object_name in ALONE else at_once
         for at in range(0, len(some), at_once):
             made.append(_request(object_name, action, tuple(some[at : at + at_once])))

@@ -448,6 +448,10 @@ def test_only_what_a_look_protects_is_looked_at_again_in_a_long_push(
         ({"action": "create", "key_field": "InvoiceNumber", "natural_key": "SF-001A-2"}, False),
         ({"action": "create", "key_field": "InvoiceNumber", "natural_key": "INV-0043"}, True),
         ({"action": "create", "key_field": "Reference", "natural_key": "SF-001A"}, True),
+        (
+            {"action": "create", "key_field": "InvoiceNumber", "natural_key": "7 SF-001A", "object": "Bill"},
+            True,
+        ),
         ({"action": "create", "key_field": "CreditNoteNumber", "natural_key": "SF-001A-C123456"}, True),
         ({"action": "create", "key_field": "Name", "natural_key": "East"}, True),
         ({"action": "create", "key_field": "Code", "natural_key": "HOSE"}, True),
@@ -469,8 +473,11 @@ def test_what_rests_on_a_young_look(made: dict[str, Any], rests: bool) -> None:
     one = Operation("id", system, "party", "Contact", action, "change", made.get("unit", "record"),
                     record_id="r", source_id="001a", rule=made.get("rule"))  # fmt: skip
     key_field, natural_key = made.get("key_field"), made.get("natural_key")
-    intent = Intent("i", system, "Contact", "party", action, "r", key_field, natural_key, {}, (one,))
+    object_name = made.get("object", "Contact")
+    intent = Intent("i", system, object_name, "party", action, "r", key_field, natural_key, {}, (one,))
     assert protocol.rests_on_look(intent) is rests
+    # What the vendor would take a second time waits with a young journal.
+    assert object_name != "Bill" or not protocol.has_unique_key(intent)
 
 
 def looked_at_in_two_pages(

@@ -10,6 +10,7 @@ from mapped_records import mapping
 
 from mappings import library
 from reconcile import mapping as language
+from reconcile import mapping_bills as bills
 from reconcile import mapping_codes as codes
 from reconcile import mapping_documents as documents
 from reconcile import mapping_groups as groups
@@ -58,6 +59,8 @@ WORDS = {
     *documents.SETTLED,
     *groups.KEYS,
     *groups.REMOVE,
+    *bills.KEYS,
+    *bills.MADE_AS,
     *payments.KEYS,
     *payments.SHOWN,
     "documents",

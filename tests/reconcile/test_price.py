@@ -99,6 +99,16 @@ def test_payments_go_one_by_one_and_their_records_are_looked_at_once_more() -> N
     assert found["salesforce"] == {"identity": 1, "look": 3}
 
 
+def test_bills_go_by_fifty_and_their_records_are_looked_at_once_more() -> None:
+    body = json.dumps({"InvoiceNumber": "4711 SF-B1"})  # an invoice of such a number would need no new look
+    rows = [creating(n, object="Bill", entity="bill", source_id="b1", native_after=body) for n in range(60)]
+    found = of(*rows)
+    assert found["xero"] == {"identity": 1, "look": 1, "write": 2, "read_again": 2}
+    assert found["salesforce"] == {"identity": 1, "look": 2}
+    many = [creating(n, object="Bill", entity="bill", source_id=f"b{n}") for n in range(9000)]
+    assert price(frame(*many), NO_HISTORY)["xero"]["look"] > 1  # it rests on a young one
+
+
 def test_documents_are_held_against_their_sources_and_lines() -> None:
     rows = [creating(n, object="Invoice", entity="document", source_id=f"o{n}") for n in range(60)]
     found = of(*rows)
