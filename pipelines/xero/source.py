@@ -45,7 +45,6 @@ def pull_object(
     """
     new: set[str] = set()
     read, volatile = _reader(object_name, new), VOLATILE - needed
-    received = client.wire.bytes_in
     collected = complete(
         object_name, lambda: collect(ordered_pages(client, object_name, since=since), read, volatile)
     )
@@ -64,7 +63,6 @@ def pull_object(
         fields=fields_frame(object_name) if since is None else None,
         observed=observed_paths(object_name) | new,
         notes=notes,
-        received=client.wire.bytes_in - received,
     )
 
 
