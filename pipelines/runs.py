@@ -384,7 +384,7 @@ def _apply(
             for side, ways in ctx.clients.traffic().items()
         }
         applied = Applied(planned.hash, outcomes, used, audited, priced, moved, summed(expected))
-        if not applied.failed and used == priced:
+        if not applied.failed and weighing.went_as_priced(used, priced):
             met = met_before, met_after, ctx.clients.met()
             weighing.learn(ctx.journal, lease, expected, weights, *met)
         told["counts"] = {**applied.counts(), **audited.counts()}

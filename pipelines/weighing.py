@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     from pipelines.journal_lease import Lease
 
 LEARNED: Final = "weights_learned"  # a name in the journal's meta
+CALLS_OFF: Final = 0.02
 Met = Mapping[str, tuple[int, int]]
 
 
 def known(journal: Journal) -> dict[str, float]:
     """Give by how many bytes a row was off, by "side.object.kind"; empty before the first push."""
     return {key: off for key, (off, _) in _kept(journal).items()}
+
+
+def went_as_priced(used: Mapping[str, int], priced: Mapping[str, int]) -> bool:
+    """Say whether a push took about the calls that it was priced at: else more was other than the replies."""
+    return all(abs(calls - priced[side]) <= CALLS_OFF * priced[side] for side, calls in used.items())
 
 
 def learn(

@@ -165,7 +165,8 @@ def learned(
     REMEMBERED rows at most. What lists show of new records is learned where they show no others.
     """
     found = dict(before)
-    mixed = expected.filter(pl.col("purpose") == "read_again", pl.col("kind").is_null(), pl.col("rows") > 0)
+    others = expected.filter(pl.col("purpose") == "read_again", pl.col("kind").is_null(), pl.col("rows") > 0)
+    mixed = set(others.select("system", "object").iter_rows())
     sums = (
         expected.drop_nulls("kind")
         .group_by("system", "object", "purpose", "kind")
@@ -174,7 +175,7 @@ def learned(
     for system, name, purpose, kind, rows, received in sums.iter_rows():
         key = f"{system}.{name}.{kind}"
         calls, came = met.get(key, (0, 0))
-        if not (rows and calls) or (kind == "listed" and name in mixed["object"]):
+        if not (rows and calls) or (kind == "listed" and (system, name) in mixed):
             continue
         around = 0 if kind == "history" else _around(system, purpose)
         off = (came - calls * around - received) / rows + weights.get(key, 0)

@@ -323,10 +323,21 @@ def test_what_is_learned_of_few_rows_moves_what_many_have_taught_a_little() -> N
     assert (off, seen) == (pytest.approx(51), 1000)
 
 
+def test_long_ago_counts_no_more_than_a_thousand_rows() -> None:
+    rows = frame(*[operation(n) for n in range(1000)])
+    moved = exchanges(rows, TERMS, {"xero.Contact": 1000.0}, {})
+    met = {"xero.Contact.changed": (1, len(ANSWERED_CALL["xero"]) + 1000 * (1000 + 68 + 150))}
+    before = {"xero.Contact.changed": (50.0, 80_000)}
+    assert learned(moved, met, {}, before) == {"xero.Contact.changed": (100.0, 2000)}
+
+
 def test_rows_of_new_records_teach_nothing_where_others_are_listed_with_them() -> None:
     rows = frame(creating(1, native_after="{}"), operation(2))
     met = {f"xero.Contact.{kind}": (1, 5000) for kind in ("made", "changed", "listed")}
     assert learned(exchanges(rows, TERMS, {}, {}), met, {}, {}).keys() == met.keys() - {"xero.Contact.listed"}
+    # What the other side has under that name is not listed with them.
+    rows = frame(creating(1, native_after="{}"), operation(2, "salesforce", object="Contact"))
+    assert "xero.Contact.listed" in learned(exchanges(rows, TERMS, {}, {}), met, {}, {})
 
 
 @pytest.mark.parametrize(
