@@ -84,7 +84,8 @@ damage: .venv/.ready
 stop: .venv/.ready
 	@$(BIN)/python tests/stop_push.py
 
-# What an initial sync asks: of 10,000 customers, 20,000 invoices and 2,000 items, against the fewest.
+# What an initial sync asks: of 10,000 customers, 20,000 invoices and 2,000 items, against the fewest; and the bytes that
+# it and a push after edits were said to move, against those that they moved.
 bench-initial: .venv/.ready
 	@$(BIN)/python -m benchmarks.initial
 

@@ -68,6 +68,10 @@ class Clients:
             side: {"sent": wire.bytes_out, "received": wire.bytes_in} for side, wire in self._wires.items()
         }
 
+    def met(self) -> dict[str, tuple[int, int]]:
+        """Calls, and bytes that came, of what Xero was asked so far: "xero.Contact.made" (changed, listed, history)."""
+        return {f"xero.{what}": told for what, told in self.xero.wire.met.items()}
+
     @contextmanager
     def writing(
         self, lease: Callable[[], None], last_moment: Callable[[], None] | None = None

@@ -29,7 +29,7 @@ class Extract:
     whole: a full sweep. rows: RAW as Arrow, one row an id, null where there is none. ids: every id seen.
     complete_as_of: the system's own time when the first page was answered; the next delta begins there.
     fields: FIELDS, where the schema was read. observed: fields that the rows carry.
-    notes: what a user should know (fields that came, went or were left out). received: bytes of its pages on the line.
+    notes: what a user should know (fields that came, went or were left out).
     """
 
     side: str
@@ -41,7 +41,6 @@ class Extract:
     fields: pl.DataFrame | None = None
     observed: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
-    received: int = 0
 
     @property
     def table(self) -> str:

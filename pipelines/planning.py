@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipelines import plans
+from pipelines import plans, weighing
 from pipelines.billing import PARTY, Bills, bill_suppliers, billed_accounts
 from pipelines.context import Context
 from pipelines.enrolling import Enrolling, group_contacts
 from pipelines.journal import PlanRow
 from pipelines.journal_written import made_since
 from pipelines.paying import Payments, pay_invoices
-from pipelines.plans import Planned
+from pipelines.plans import Planned, earliest
 from pipelines.settling import Settling, day_of, report_tables, settle_books, unread
 from pipelines.xero.source import REFERENCES
 from reconcile import model
@@ -59,10 +59,10 @@ from reconcile.plan import (
     with_dependents,
     without_unneeded,
 )
-from reconcile.price import PRIMARY, Terms, calls, minutes, price
+from reconcile.price import Terms, calls, minutes, price
 from reconcile.prices import BOOKS, ORGANISATION, in_price_book
 from reconcile.terms import due_by_terms
-from reconcile.traffic import billed, salesforce_row, traffic
+from reconcile.traffic import billed, recent_rows, row_weights, traffic
 
 if TYPE_CHECKING:
     from pipelines.warehouse import Snapshot, Warehouse
@@ -775,10 +775,10 @@ def _seal(
     aged = with_age(pl.concat([decisions.drift, decisions.conflicts]), warehouse.drift_history(), now=made)
     pins = ctx.journal.pins()
     terms = terms_of(ctx, since=ctx.journal.last_began("apply", before=""))
-    weights = _weights(ctx, snapshot, decided.raw, operations)
-    recent = {
-        f"{state.side}.{state.object}": state.rows_seen for state in snapshot.objects if state.kind == "delta"
-    }
+    looked_back = _looked_back(ctx, snapshot)
+    weights = row_weights(decided.raw, operations, ctx.mapping.fields("salesforce"), looked_back)
+    weights |= weighing.known(ctx.journal)
+    recent = recent_rows(decided.raw, looked_back)
     found, moved = price(operations, terms), traffic(operations, terms, weights, recent)
     header = {
         "pair": ctx.settings.pair.name,
@@ -862,22 +862,10 @@ def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
     )
 
 
-def _weights(
-    ctx: Context, snapshot: Snapshot, raw: Mapping[str, pl.DataFrame], operations: pl.DataFrame
-) -> dict[str, float]:
-    """Give, by "side.object", what a row weighs on the line; of Xero one of those that are written, as pulled."""
-    weights: dict[str, float] = {}
-    written = operations["record_id"].drop_nulls().str.strip_suffix(PRIMARY)
-    for state in snapshot.objects:
-        name, rows = f"{state.side}.{state.object}", raw.get(f"{state.side}.{state.object}")
-        if state.row_bytes is None or rows is None or rows.is_empty():
-            continue
-        sizes = rows.select("record_id", size=pl.col("body").str.len_bytes())
-        mine = sizes.filter(pl.col("record_id").is_in(written.implode()))
-        shares = [float(str(frame["size"].mean() or 0)) for frame in (mine, sizes)]
-        weights[name] = round(state.row_bytes * (shares[0] / shares[1] if all(shares) else 1), 1)
-    fields = ctx.mapping.fields("salesforce")
-    return weights | {f"salesforce.{name}": salesforce_row(asked) for name, asked in fields.items()}
+def _looked_back(ctx: Context, snapshot: Snapshot) -> dict[str, datetime]:
+    """Give, by side, back to when the first look of a push asks for what changed."""
+    seen = earliest(snapshot.complete_as_of)
+    return {side: at - timedelta(seconds=ctx.settings.pull.overlap_s) for side, at in seen.items()}
 
 
 def _billed(ctx: Context, moved: Mapping[str, Mapping[str, int]]) -> dict[str, str]:

@@ -82,22 +82,18 @@ class Planned:
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """By "side.object" what a row weighed on the line when this plan was made, in bytes."""
+        """By "side.object" what a row weighed on the line when this plan was made, in bytes; see `row_weights`."""
         return self.price.get("weights", {})
 
     @property
     def recent(self) -> Mapping[str, int]:
-        """By "side.object" the rows that the delta before this plan showed."""
+        """By "side.object" the rows that the first look of its push lists again: they changed just before."""
         return self.price.get("recent", {})
 
     @property
     def seen_at(self) -> dict[str, datetime]:
         """By side the earliest time as of which all of its objects are known complete."""
-        seen: dict[str, datetime] = {}
-        for name, at in self.complete_as_of.items():
-            side = name.partition(".")[0]
-            seen[side] = min(seen.get(side, at), at)
-        return seen
+        return earliest(self.complete_as_of)
 
     @property
     def waits(self) -> bool:
@@ -140,6 +136,15 @@ class Planned:
             if name := self.names.get(row[key] or ""):
                 return name
         return str(row["record_id"] or row["source_id"])
+
+
+def earliest(complete_as_of: Mapping[str, datetime]) -> dict[str, datetime]:
+    """Give by side the earliest time as of which all of its objects are known complete. Takes it by side.object."""
+    seen: dict[str, datetime] = {}
+    for name, at in complete_as_of.items():
+        side = name.partition(".")[0]
+        seen[side] = min(seen.get(side, at), at)
+    return seen
 
 
 def store(planned: Planned, folder: Path) -> Path:

@@ -173,7 +173,6 @@ def pull(
     return PullResult(snapshot.snapshot_id, results, calls, tuple(failures))
 
 
-WEIGHED_FROM_ROWS: Final = 20
 REFERENCE_LISTS: Final = frozenset(("xero", name) for name in REFERENCES)
 
 
@@ -299,9 +298,6 @@ def _pulled(
     wanted: frozenset[str],
     now: datetime,
 ) -> ObjectState:
-    # Of a few rows most is what comes with any reply. In Salesforce a push asks for fewer fields than a pull.
-    weighed = extract.side == "xero" and len(extract.ids) >= WEIGHED_FROM_ROWS
-    kept = old.row_bytes if old else None
     return ObjectState(
         side=extract.side,
         object=extract.object_name,
@@ -316,7 +312,6 @@ def _pulled(
         observed=tuple(sorted(extract.observed)),
         asked=tuple(sorted(wanted)) if extract.whole else (old.asked if old else ()),
         notes=extract.notes,
-        row_bytes=extract.received / len(extract.ids) if weighed else kept,
     )
 
 

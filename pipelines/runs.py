@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipelines import plans
+from pipelines import plans, weighing
 from pipelines.audit import Audited, audit, run_before
 from pipelines.certificate import certify, runs_of
 from pipelines.clients import identify
@@ -40,7 +40,7 @@ from reconcile.errors import (
 )
 from reconcile.mapped import SHOWN_ENTITIES
 from reconcile.price import calls, price
-from reconcile.traffic import traffic
+from reconcile.traffic import after_done, exchanges, summed
 
 if TYPE_CHECKING:
     from pipelines.journal import Lease
@@ -344,7 +344,7 @@ def _apply(
     who = {"by": getpass.getuser(), "approved": "by hash or hand" if approved else "within the limits"}
     with ctx.run("apply", plan=planned.hash, **who) as told:
         certified["run_id"] = told["run_id"]
-        before, traffic_before = ctx.clients.calls(), ctx.clients.traffic()
+        before, traffic_before, met_before = ctx.clients.calls(), ctx.clients.traffic(), ctx.clients.met()
         ctx.journal.check_pins(identify(ctx.clients))
         if approved:
             ctx.journal.set_plan_state(planned.hash, "approved")
@@ -352,7 +352,9 @@ def _apply(
         to_do = _to_do(ctx, planned, phases)
         since = run_before(ctx.journal, told["run_id"])
         terms = terms_of(ctx, since=since)
-        priced, said = calls(price(to_do, terms)), traffic(to_do, terms, planned.weights, planned.recent)
+        done = planned.operations.join(_to_do(ctx, planned, ()), on="operation_id", how="anti")
+        weights, recent = after_done(planned.weights, planned.recent, planned.operations, done, planned.rows)
+        priced, expected = calls(price(to_do, terms)), exchanges(to_do, terms, weights, recent)
         outcomes = push(
             planned.operations,
             journal=ctx.journal,
@@ -373,6 +375,7 @@ def _apply(
             sleep=ctx.sleep,
             progress=lambda done, total, text: ctx.progress(f"push {done}/{total} {text}"),
         )
+        met_after = ctx.clients.met()
         if operations_left(ctx, planned):
             ctx.journal.set_plan_state(planned.hash, "applied_in_part")
         audited = _audit(ctx, lease, since=since)
@@ -381,7 +384,10 @@ def _apply(
             side: {way: count - traffic_before[side][way] for way, count in ways.items()}
             for side, ways in ctx.clients.traffic().items()
         }
-        applied = Applied(planned.hash, outcomes, used, audited, priced, moved, said)
+        applied = Applied(planned.hash, outcomes, used, audited, priced, moved, summed(expected))
+        if not applied.failed and weighing.went_as_priced(used, priced):
+            met = met_before, met_after, ctx.clients.met()
+            weighing.learn(ctx.journal, lease, expected, weights, *met)
         told["counts"] = {**applied.counts(), **audited.counts()}
         return applied
 

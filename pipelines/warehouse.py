@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -82,8 +82,7 @@ class ObjectState:
 
     rows: live rows. complete_as_of: the system's own time up to which everything is known.
     read: fields of the query. asked: fields that the mapping wanted at the last sweep.
-    error: why it keeps an earlier state; null where it is of this snapshot. row_bytes: of Xero, what a row weighed on
-    the line, when enough of them were read last.
+    error: why it keeps an earlier state; null where it is of this snapshot.
     """
 
     side: str
@@ -100,7 +99,6 @@ class ObjectState:
     asked: tuple[str, ...] = ()
     error: str | None = None
     notes: tuple[str, ...] = ()
-    row_bytes: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -795,7 +793,8 @@ def _state(entry: dict[str, Any]) -> ObjectState:
         **{name: datetime.fromisoformat(entry[name]) if entry[name] else None for name in MOMENTS},
         **{name: tuple(entry[name]) for name in ("read", "observed", "asked", "notes")},
     }
-    return ObjectState(**read)
+    known = {one.name for one in fields(ObjectState)}  # an older version kept more
+    return ObjectState(**{name: value for name, value in read.items() if name in known})
 
 
 MOMENTS: Final = ("complete_as_of", "full_at")

@@ -19,6 +19,7 @@ from pipelines.governor import Governor
 from reconcile.errors import Incident, NotConnected, OutcomeUnknown, ReadOnly, UnexpectedReply, Unreachable
 
 LARGEST_REPLY: Final = 64 * 1024 * 1024  # bytes; a page of 1,000 contacts has about three million
+WHAT: Final = "reconcile.what"  # of a request's extensions: what it is, for whoever weighs replies
 CONNECT_S: Final = 10.0
 READS: Final = frozenset({"GET", "HEAD"})
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -83,6 +84,7 @@ class Wire:
         """asks_at: the paths at which a POST only asks and changes no record; null: there are none."""
         self.side, self.governor, self.pair = side, governor, pair
         self.calls, self.bytes_in, self.bytes_out = 0, 0, 0
+        self.met: dict[str, tuple[int, int]] = {}  # by what a request says that it is: calls, bytes that came
         self.skew_s: float | None = None  # the vendor's clock less ours, at the last reply; null before it
         self._origins = {_origin(httpx.URL(url)) for url in base_urls}
         self._lease, self._last_moment = write_lease, _nothing
@@ -185,7 +187,11 @@ class Wire:
         finally:
             response.close()
             with self._counting:
-                self.bytes_in += response.num_bytes_downloaded
+                came = response.num_bytes_downloaded
+                self.bytes_in += came
+                if (what := response.request.extensions.get(WHAT)) is not None:
+                    calls, bytes_in = self.met.get(what, (0, 0))
+                    self.met[what] = calls + 1, bytes_in + came
         theirs = server_time(response)
         if theirs is not None:
             self.skew_s = (theirs - self.governor.now()).total_seconds()

@@ -85,7 +85,7 @@ def records_of(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """Give one row a record's write: wave, system, object, entity, what it is and what of it costs a look.
 
     edited: people write there too. resting: it must not leave on an old look, as the protocol's P11 has it.
-    body_bytes: what is sent of it.
+    source_id: of what it is made from.
     """
     own = pl.col("record_id").str.strip_suffix(PRIMARY)
     creates = pl.col("action") == "create"
@@ -123,8 +123,7 @@ def records_of(operations: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     ).with_columns(resting=pl.col("edited") | (pl.col("creates") & ~once))
     records = marked.group_by("wave", "system", "object", "record", maintain_order=True).agg(
         pl.col("creates", "edited", "guarded", "grouped", "sourced", "resting", "leaves").any(),
-        pl.col("entity", "group").first(),
-        body_bytes=pl.col("native_after").str.len_bytes().sum(),
+        pl.col("entity", "source_id", "group").first(),
     )
     # What this very push wrote just before is looked at again before a guarded write.
     first = pl.col("wave").min().over("system", "object", "record")
@@ -261,7 +260,11 @@ def _read_again(records: pl.DataFrame, side: str, terms: Terms) -> int:
     updated = records.filter(~pl.col("creates"), pl.col("group").is_null())
     for (count,) in updated.group_by("object").agg(n=pl.len()).select("n").iter_rows():
         found += -(-count // ROWS_A_PAGE[side])
-    if side == "xero" and terms.history != "none":
-        of_documents = pl.lit(terms.history == "all") | (pl.col("entity") == "document")
-        found += updated.filter(of_documents, "edited").height
-    return found
+    return found + with_history(records, terms).height
+
+
+def with_history(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """Give the records of which the History is read, a call each."""
+    which = {"all": pl.lit(True), "documents": pl.col("entity") == "document", "none": pl.lit(False)}
+    mine = (pl.col("system") == "xero") & pl.col("group").is_null()  # a contact group has none
+    return records.filter(which[terms.history], "edited", ~pl.col("creates"), mine)

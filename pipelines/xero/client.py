@@ -18,12 +18,13 @@ from pipelines import exact
 from pipelines.ahead import in_order
 from pipelines.settings import Settings
 from pipelines.tokens import Tokens
-from pipelines.wire import Page, Reply, Row, Wire, decode, read_json, server_time, unexpected
+from pipelines.wire import WHAT, Page, Reply, Row, Wire, decode, read_json, server_time, unexpected
 from pipelines.xero.auth import SIDE, XeroAuth
 from reconcile.bodies import dumps
 from reconcile.errors import LoginRefused, MissingRight, UnexpectedReply, Unreachable
 from reconcile.mapped import GROUP_OBJECT
 
+WRITES: Final = {"PUT": "made", "POST": "changed"}
 API: Final = "/api.xro/2.0"
 PAGE_SIZE: Final = 1000
 SMALLEST_PAGE: Final = 100  # what a server that ignores pageSize gives
@@ -142,7 +143,7 @@ class XeroClient:
         query |= {"IDs": ",".join(ids)} if ids else {}
         query |= {"order": order} if order else {}
         since = {"If-Modified-Since": _stamp(modified_since)} if modified_since else {}
-        reply = self._get(f"{API}/{kind.path}", params=query, headers=since)
+        reply = self._get(f"{API}/{kind.path}", params=query, headers=since, what=f"{object_name}.listed")
         if reply.status_code == 304:
             return Page([], 0, self._clock(reply, {}, kind), last=True)
         rows, rest = self._elements(reply, kind.inside or kind.key)
@@ -240,7 +241,8 @@ class XeroClient:
 
     def history(self, object_name: str, record_id: str) -> list[dict[str, Any]]:
         """Give who did what to a record and when, as Xero tells it (Changes, DateUTC, User, Details)."""
-        reply = self._get(f"{API}/{RESOURCES[object_name].path}/{record_id}/History")
+        path = f"{API}/{RESOURCES[object_name].path}/{record_id}/History"
+        reply = self._get(path, what=f"{object_name}.history")
         rows, rest = self._elements(reply, "HistoryRecords")
         self.app_name = str(rest.get("ProviderName") or self.app_name)
         return [body for body, _ in rows]
@@ -255,7 +257,8 @@ class XeroClient:
         headers = {"Content-Type": "application/json"}
         headers |= {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         url = self.settings.api_url + path + (f"?{query}" if query else "")
-        reply = self._authorised(method, url, headers=headers, content=body, write=True)
+        what = f"{_object_at(path)}.{WRITES.get(method, method)}"
+        reply = self._authorised(method, url, headers=headers, content=body, write=True, what=what)
         return Reply(reply.status_code, reply.headers, reply.content, SIDE)
 
     def _get(
@@ -265,9 +268,10 @@ class XeroClient:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         tenant: bool = True,
+        what: str | None = None,
     ) -> httpx.Response:
         url = self.settings.api_url + path
-        reply = self._authorised("GET", url, params=params, headers=headers, tenant=tenant)
+        reply = self._authorised("GET", url, params=params, headers=headers, tenant=tenant, what=what)
         if reply.status_code in (200, 304):
             return reply
         if reply.status_code >= 500:
@@ -284,8 +288,9 @@ class XeroClient:
         content: bytes | None = None,
         tenant: bool = True,
         write: bool = False,
+        what: str | None = None,
     ) -> httpx.Response:
-        """Send with a token; renew it once where the API refuses it (a 401 was not executed)."""
+        """Send with a token; renew it once where the API refuses it (a 401 was not executed). what: see Wire.met."""
         rejected = None
         for _ in range(2):
             token = self.auth.access_token(rejected=rejected)
@@ -297,6 +302,7 @@ class XeroClient:
                 params=dict(params) if params else None,
                 headers={**(headers or {}), **own, "Accept": "application/json"},
                 content=content,
+                extensions={WHAT: what},
             )
             reply = self.wire.send(request, write=write)
             if reply.status_code == 403:
@@ -379,6 +385,13 @@ def quoted(value: str) -> str:
     if re.search(r'["\\\x00-\x1f]', value):
         raise ValueError("a value with a quote, a backslash or a control character can't be asked for")
     return f'"{value}"'
+
+
+def _object_at(path: str) -> str:
+    """Give the object that is written at a path."""
+    name = path.removeprefix(f"{API}/").partition("/")
+    inside = [one for one, kind in RESOURCES.items() if kind.inside == name[0] and name[2]]
+    return next(iter([*inside, *(one for one, kind in RESOURCES.items() if kind.path == name[0])]), name[0])
 
 
 def _stamp(moment: datetime) -> str:

@@ -75,7 +75,6 @@ def _pulled(
 ) -> Extract:
     new: set[str] = set()
     read, volatile = _reader(object_name, new), VOLATILE - needed
-    received = client.wire.bytes_in
     collected = complete(object_name, lambda: collect(pages(), read, volatile))
     news = new and object_name not in LISTED_IN_PART
     notes = (f"new fields, kept and not mapped: {', '.join(sorted(new))}",) if news else ()
@@ -92,7 +91,6 @@ def _pulled(
         fields=fields_frame(object_name) if whole else None,
         observed=observed_paths(object_name) | new,
         notes=notes,
-        received=client.wire.bytes_in - received,
     )
 
 
