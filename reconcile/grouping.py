@@ -38,8 +38,8 @@ AS_BEFORE: Final = (
     "an invoice of a part of it is there, and the mapping bills it whole: give it its `instalments` again"
 )
 MONTH_BEFORE: Final = (
-    "its account has one invoice of all of that month, and the mapping bills it alone: "
-    "give it `together` again"
+    "it shows the invoice of all of a month, and the mapping bills it alone: give it `together` again, or, where that "
+    "does not claim it (any more), empty the fields"
 )
 
 
@@ -189,18 +189,12 @@ def grouped(
         False
     )
     formed = formed.with_columns(pl.when(~stopped).then(pl.col(SHOWN)))
-    made = [(formed.filter(pl.col("form").is_null()), None)]
-    in_parts = formed.filter(pl.col("form") == PARTS)
-    alone = lines.join(
-        made[0][0], left_on="document_id", right_on="record_id", how="semi", maintain_order="left"
-    )
-    found = [(made[0][0].with_columns(sources=pl.lit(None, DOCUMENTS["sources"])), alone)]
+    alone = formed.filter(pl.col("form").is_null())
+    found = [(alone.with_columns(sources=pl.lit(None, DOCUMENTS["sources"])), _lines_of(alone, lines))]
     for one, how in instalments.items():
-        mine = in_parts.filter(sale_prefix(pl.col("record_id")) == one)
+        mine = formed.filter(pl.col("form") == PARTS, sale_prefix(pl.col("record_id")) == one)
         if not mine.is_empty():
-            own = lines.join(
-                mine, left_on="document_id", right_on="record_id", how="semi", maintain_order="left"
-            )
+            own = _lines_of(mine, lines)
             found.append(_in_parts(mine, own, how, billed, prefix, rates, today, line_amounts=line_amounts))
     together = formed.filter(pl.col("form") == TOGETHER)
     if not together.is_empty():
@@ -211,17 +205,17 @@ def grouped(
     )
 
 
+def _lines_of(headers: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    return lines.join(headers, left_on="document_id", right_on="record_id", how="semi", maintain_order="left")
+
+
 def sale_prefix(record_id: pl.Expr) -> pl.Expr:
     """Give the three characters of an id that say of which object it is."""
     return record_id.str.slice(0, 3)
 
 
 def _of_another_month(headers: pl.DataFrame, billed: Billed, prefix: str) -> pl.DataFrame:
-    """Stop what may be on the invoice of a month already, and would be billed by itself, or with another month.
-
-    That is what is not billed together any more, though its account has an invoice of all of its month, and what
-    shows such an invoice of another month.
-    """
+    """Stop what shows the invoice of a month, and would be billed by itself now, or with another month."""
     month = document_key(prefix, _month_id()).str.to_lowercase()
     standing = billed.known.filter("stands")["key"].implode()
     of_months = billed.numbers.filter(pl.col("key").str.contains(MONTH_OF_KEY), pl.col("key").is_in(standing))
@@ -231,8 +225,8 @@ def _of_another_month(headers: pl.DataFrame, billed: Billed, prefix: str) -> pl.
     )  # fmt: skip
     together = (pl.col("form") == TOGETHER).fill_null(False)
     free = ~together & ~pl.col("was_whole") & ~pl.col("was_in_parts")
-    there = month.is_in(billed.known["key"].implode()).fill_null(False) | pl.col("month_shown").is_not_null()
-    elsewhere = together & pl.col("month_shown").is_not_null() & month.ne_missing(pl.col("month_shown"))
+    there = pl.col("month_shown").is_not_null()
+    elsewhere = together & there & month.ne_missing(pl.col("month_shown"))
     return told.with_columns(
         reason=pl.when(free & there).then(pl.coalesce("reason", pl.lit(MONTH_BEFORE))).otherwise("reason"),
         form=pl.when(free & there).then(None).otherwise("form"),
@@ -424,9 +418,7 @@ def _together(
         )
         .select(lines.columns)
     )
-    of_alone = lines.join(
-        alone, left_on="document_id", right_on="record_id", how="semi", maintain_order="left"
-    )
+    of_alone = _lines_of(alone, lines)
     return (
         pl.concat(
             [
