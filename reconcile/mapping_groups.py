@@ -33,7 +33,7 @@ def read_groups(
     found = GroupMapping(
         salesforce=reading.field_name(named, f"{path}.salesforce"),
         among=_among(reading.needed(keys, "among", tree, path), f"{path}.among"),
-        remove=reading.choice(keys.get("remove"), f"{path}.remove", REMOVE, "always"),
+        remove=reading.choice(keys.get("remove"), f"{path}.remove", REMOVE, "never"),
         at=f"{tree.key_at or tree.at}: {path}",
     )
     for projection in projections:

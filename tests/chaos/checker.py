@@ -353,6 +353,8 @@ class _History:
         if not here:
             if self._told_ever(ids, edit) or self._filled(edit) or self._went_with_the_journal(edit):
                 return None
+            if self._filled_by_the_org(edit, other):
+                return None
             if self._passed_the_condition(edit):
                 return None
             return "it was overwritten, and no report tells"
@@ -411,6 +413,12 @@ class _History:
             and _names({row["unit"]}, edit["unit"])
             for row in self._plans.operations(before=10**9)
         )
+
+    def _filled_by_the_org(self, edit: Body, other: str | None) -> bool:
+        """A flow of the org copies Phone into a blank Fax whenever Phone is written: a change there like any other."""
+        account = self._evidence.records.get(other or "", {})
+        fax = account.get("Fax")
+        return not edit["token"] and edit["unit"] == "fax" and bool(fax) and fax == account.get("Phone")
 
     def _partner(self, edit: Body) -> str | None:
         if edit["side"] == "salesforce":

@@ -19,6 +19,7 @@ from expectation_frames import (
     record,
     value,
 )
+from test_bill_suite import BAD_BILLS
 from test_document_suites import BAD_DOCUMENTS, BAD_INVOICES
 from test_payment_suite import BAD_PAYMENTS
 
@@ -419,7 +420,7 @@ def test_a_plan_beyond_its_limits_only_warns_for_an_approval_decides(checked):
 
 def test_every_check_has_a_test_with_a_row_that_it_catches():
     tested = {*BAD_RAW, *BAD_CANONICAL, *BAD_PLAN, "id_present", "id_unique", "rows_not_lost"}
-    tested |= {*BAD_DOCUMENTS, *BAD_INVOICES, *BAD_PAYMENTS, "document_unique"}
+    tested |= {*BAD_DOCUMENTS, *BAD_INVOICES, *BAD_PAYMENTS, *BAD_BILLS, "document_unique"}
     tested |= {"few_tombstones", "fresh", "record_unique", "unit_unique", "value_has_record"}
     tested |= {"operation_present", "operation_unique", "action_known", "phase_known", "system_known"}
     tested |= {"nothing_deleted", "no_mass_change", "few_cleared", "few_operations", "small_share"}

@@ -17,6 +17,8 @@ from whole_pair import Body, Pair
 from pipelines import undo
 from pipelines.plans import Planned
 
+pytestmark = pytest.mark.in_turn  # a third of them at each commit; all in `make slow`
+
 D = Decimal
 ROOT = Path(__file__).parents[2]
 OBJECT = {
