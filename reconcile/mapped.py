@@ -653,7 +653,8 @@ class DocumentMapping:
     def form(self) -> pl.Expr:
         """How a sale is billed by this mapping (DOCUMENTS): takes the fields that its rules name."""
         found = pl.lit(None, pl.String)
-        for name, how in (("parts", self.instalments), ("together", self.together)):
+        # Parts last: what their rule holds for is not billed together.
+        for name, how in (("together", self.together), ("parts", self.instalments)):
             if how is not None:
                 holds = pl.lit(True) if how.when is None else how.when.expression.fill_null(False)
                 found = pl.when(holds).then(pl.lit(name)).otherwise(found)

@@ -99,6 +99,17 @@ def test_only_what_the_rule_holds_for_is_billed_in_parts() -> None:
     assert list(billed(books, large)) == ["-P1"]
 
 
+def test_what_the_rule_of_parts_does_not_hold_for_is_billed_together() -> None:
+    books = later(
+        sales(instalments="{when: Amount >= 1000, " + DEPOSIT[1:], together="{}"), date(2026, 12, 5)
+    )
+    account, _ = linked(books)
+    small, large = books.won(1, account, line(1, 999)), books.won(2, account, line(1, 1000))
+    settle(books)
+    assert (list(billed(books, small)), list(billed(books, large))) == ([], ["-P1"])
+    assert billed(books, account)["-M202611GBP"]["SubTotal"] == 999
+
+
 def test_parts_that_are_due_at_once_are_made_in_one_push_and_the_last_is_shown() -> None:
     books = later(sales(instalments=THIRDS), date(2027, 6, 1))
     account, _ = linked(books)
