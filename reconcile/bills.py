@@ -41,6 +41,7 @@ from reconcile.model import (
 from reconcile.money import AMOUNT, EXACT, LARGEST, XERO_PLACES, exact, minor_units, numbers, quoted, spelled
 from reconcile.operations import Row, held_links, operation_row
 from reconcile.settled import amount_text, guid
+from reconcile.showing_made import shown_again, shown_of_new
 
 ENTITY: Final = "bill"
 OBJECT: Final = "Bill"  # of Xero: an Invoice of type ACCPAY, which has a list of its own here
@@ -545,50 +546,13 @@ def _making(row: Mapping[str, Any], books: Books, mapping: BillMapping) -> list[
         evidence="{}",
         depends_on=contact.depends_on,
     )
-    made_by = create["operation_id"]
-    shown: dict[str, Any] = {"id": {"$from": made_by}, "status": {"$from": made_by, "field": "Status"}}
-    then = {field: shown[name] for name, field in mapping.link.items()}
-    now = {field: row[f"shown_{name}"] for name, field in mapping.link.items()}
-    return [create, *([_projection(row["record_id"], None, now, then, mapping, made_by)] if then else [])]
+    return [create, *shown_of_new(ENTITY, row, create["operation_id"], mapping)]
 
 
 def _showing(row: Mapping[str, Any], mapping: BillMapping) -> list[Row]:
     if row["gone"] or row["bill_status"] is None:
         return []
-    desired = {"id": row["bill_id"], "status": row["bill_status"]}
-    unlike = [name for name in mapping.link if row[f"shown_{name}"] != desired[name]]
-    if not unlike:
-        return []
-    now = {mapping.link[name]: row[f"shown_{name}"] for name in unlike}
-    then = {mapping.link[name]: desired[name] for name in unlike}
-    return [_projection(row["record_id"], row["bill_id"], now, then, mapping)]
-
-
-def _projection(
-    record_id: str,
-    bill_id: str | None,
-    now: Mapping[str, Any],
-    then: Mapping[str, Any],
-    mapping: BillMapping,
-    made_by: str | None = None,
-) -> Row:
-    return operation_row(
-        ENTITY,
-        mapping.salesforce,
-        system="salesforce",
-        record_id=record_id,
-        source_id=bill_id,
-        action="update",
-        phase="change",
-        unit="reference",
-        before=dumps(now),
-        after=dumps(then),
-        native_before=dumps(now),
-        native_after=dumps(then),
-        reason="it shows the bill that is made of it",
-        rule=f"projection {mapping.at}",
-        depends_on=made_by,
-    )
+    return shown_again(ENTITY, row, row["bill_id"], row["bill_status"], mapping)
 
 
 def _rejects(

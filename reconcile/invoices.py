@@ -958,31 +958,34 @@ def making(
 
 def _shown_by(row: Mapping[str, Any], made_by: str, mapping: DocumentMapping) -> list[Row]:
     """Show the new invoice on each sale that it is made of; of parts on the last one that is made."""
-    told = _told_of_new(made_by)
     shown: list[Row] = []
     for source in row["sources"] if row["shows"] else ():
         of = mapping.of(source["record_id"])
-        names = _names_shown(row, of)
-        shown.append(
-            operation_row(
-                ENTITY,
-                of.salesforce,
-                system="salesforce",
-                record_id=source["record_id"],
-                source_id=None,
-                action="update",
-                phase="change",
-                unit="reference",
-                before=None,
-                after=dumps(told["id"]),
-                native_before=_by_field({name: source[f"shown_{name}"] for name in names}, of),
-                native_after=_by_field({name: told[name] for name in names}, of),
-                reason="it shows the invoice that is made of it",
-                rule=f"projection {of.at}",
-                depends_on=made_by,
-            )
-        )
+        how = {"action": "update", "phase": "change", "rule": f"projection {of.at}"}
+        shown.append(_shows_new(source, _names_shown(row, of), made_by, of, **how))
     return shown
+
+
+def _shows_new(
+    row: Mapping[str, Any], names: Sequence[str], made_by: str, mapping: DocumentMapping, **how: Any
+) -> Row:
+    """Show these of a new invoice on a sale, which is given with what it shows now."""
+    told = _told_of_new(made_by)
+    return operation_row(
+        ENTITY,
+        mapping.salesforce,
+        system="salesforce",
+        record_id=row["record_id"],
+        source_id=None,
+        unit="reference",
+        before=None,
+        after=dumps(told["id"]),
+        native_before=_by_field({name: row[f"shown_{name}"] for name in names}, mapping),
+        native_after=_by_field({name: told[name] for name in names}, mapping),
+        reason="it shows the invoice that is made of it",
+        depends_on=made_by,
+        **how,
+    )
 
 
 def _told_of_new(made_by: str) -> dict[str, Any]:
@@ -1026,29 +1029,10 @@ def _reservation(row: Mapping[str, Any], number: str, mapping: DocumentMapping, 
 
 def _link_back(row: Mapping[str, Any], made_by: str, mapping: DocumentMapping) -> Row:
     """Show the new invoice on its opportunity."""
-    told = _told_of_new(made_by)
     # A reserved number stands there already when this is written.
     names = [name for name in mapping.link.fields if (name, mapping.number.kind) != ("number", "reserved")]
-    return operation_row(
-        ENTITY,
-        mapping.salesforce,
-        system="salesforce",
-        record_id=row["record_id"],
-        source_id=None,
-        action="link",
-        phase="create",
-        unit="reference",
-        before=None,
-        after=dumps(told["id"]),
-        native_before=_by_field({name: row[f"shown_{name}"] for name in names}, mapping),
-        native_after=_by_field({name: told[name] for name in names}, mapping),
-        reason="it shows the invoice that is made of it",
-        rule="create",
-        match_rule="create",
-        score=1.0,
-        evidence="{}",
-        depends_on=made_by,
-    )
+    how = {"action": "link", "phase": "create", "rule": "create", "match_rule": "create", "evidence": "{}"}
+    return _shows_new(row, names, made_by, mapping, score=1.0, **how)
 
 
 def _body(

@@ -25,6 +25,7 @@ from reconcile.money import EXACT, XERO_PLACES, exact, has_decimals, minor_units
 from reconcile.operations import Row, held_links, operation_row
 from reconcile.settled import amount_text, guid
 from reconcile.showing import Settlement
+from reconcile.showing_made import shown_again, shown_of_new
 
 ENTITY: Final = "payment"
 OBJECT: Final = "Payment"  # of Xero
@@ -538,11 +539,7 @@ def _making(row: Mapping[str, Any], books: Books, mapping: PaymentMapping) -> li
         score=1.0,
         evidence="{}",
     )
-    made_by = create["operation_id"]
-    shown: dict[str, Any] = {"id": {"$from": made_by}, "status": {"$from": made_by, "field": "Status"}}
-    then = {field: shown[name] for name, field in mapping.link.items()}
-    now = {field: row[f"shown_{name}"] for name, field in mapping.link.items()}
-    return [create, *([_projection(row["record_id"], None, now, then, mapping, made_by)] if then else [])]
+    return [create, *shown_of_new(ENTITY, row, create["operation_id"], mapping)]
 
 
 def _to_show(made: pl.DataFrame) -> list[Row]:
@@ -550,40 +547,7 @@ def _to_show(made: pl.DataFrame) -> list[Row]:
 
 
 def _showing(row: Mapping[str, Any], mapping: PaymentMapping) -> list[Row]:
-    desired = {"id": row["payment_id"], "status": row["payment_status"]}
-    unlike = [name for name in mapping.link if row[f"shown_{name}"] != desired[name]]
-    if not unlike:
-        return []
-    now = {mapping.link[name]: row[f"shown_{name}"] for name in unlike}
-    then = {mapping.link[name]: desired[name] for name in unlike}
-    return [_projection(row["record_id"], row["payment_id"], now, then, mapping)]
-
-
-def _projection(
-    record_id: str,
-    payment_id: str | None,
-    now: Mapping[str, Any],
-    then: Mapping[str, Any],
-    mapping: PaymentMapping,
-    made_by: str | None = None,
-) -> Row:
-    return operation_row(
-        ENTITY,
-        mapping.salesforce,
-        system="salesforce",
-        record_id=record_id,
-        source_id=payment_id,
-        action="update",
-        phase="change",
-        unit="reference",
-        before=dumps(now),
-        after=dumps(then),
-        native_before=dumps(now),
-        native_after=dumps(then),
-        reason="it shows the payment that is recorded of it",
-        rule=f"projection {mapping.at}",
-        depends_on=made_by,
-    )
+    return shown_again(ENTITY, row, row["payment_id"], row["payment_status"], mapping)
 
 
 def _asked(waiting: pl.DataFrame) -> pl.DataFrame:
