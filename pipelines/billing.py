@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from pipelines.additions import Addition, nothing_planned, standing_links, unread
 from pipelines.context import Context
-from pipelines.settling import standing_links, unread
 from reconcile import model
 from reconcile.bills import (
     ENTITY,
@@ -37,19 +36,13 @@ PARTY: Final = "party"
 
 
 @dataclass(frozen=True)
-class Bills:
-    """What was decided about bills, beside the plan; raw: RAW by "side.object".
+class Bills(Addition):
+    """What was decided about bills.
 
     there: BILLS_THERE. opened: record_id and account_id of what gets a bill. on_demand: operations that make a contact
     for no other reason than a document.
     """
 
-    rejects: pl.DataFrame
-    operations: pl.DataFrame = field(default_factory=lambda: model.empty(model.OPERATIONS))
-    adopted: pl.DataFrame = field(default_factory=lambda: model.empty(model.LINKS))
-    raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    records: pl.DataFrame = field(default_factory=lambda: model.empty(model.RECORDS))
-    names: pl.DataFrame = field(default_factory=lambda: model.empty(model.VALUES))
     there: pl.DataFrame = field(default_factory=lambda: model.empty(model.BILLS_THERE))
     opened: pl.DataFrame | None = None
     on_demand: frozenset[str] = frozenset()
@@ -72,7 +65,7 @@ def bill_suppliers(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decid
     if mapping is None:
         return None
     if missing := _missing(mapping, snapshot):
-        return Bills(_told(f"{mapping.at}: no bill is made: {'; '.join(missing)} could not be read"))
+        return Bills(_not_made(mapping, f"{'; '.join(missing)} could not be read"))
     raw = {
         f"{side}.{name}": warehouse.raw(side, name) for side in model.SIDES for name in mapping.fields(side)
     }
@@ -81,10 +74,8 @@ def bill_suppliers(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decid
     on_demand = _on_demand(party, decided.plan)
     if not bad.is_empty():
         rows = f"{bad.height} row{'s' if bad.height > 1 else ''}"
-        why = (
-            f"{mapping.at}: no bill is made: {rows} of Xero's bills can't be read, and one may be a record's"
-        )
-        return Bills(pl.concat([bad, _told(why)]), on_demand=on_demand)
+        why = f"{rows} of Xero's bills can't be read, and one may be a record's"
+        return Bills(pl.concat([bad, _not_made(mapping, why)]), on_demand=on_demand)
     organisation = read_organisation(raw["xero.Organisation"])
     records, unreadable = read_bills(raw[f"salesforce.{mapping.salesforce}"], mapping, organisation.zone)
     found = bills(
@@ -139,6 +130,5 @@ def _currencies(raw: pl.DataFrame | None) -> frozenset[str] | None:
     return frozenset(table["Code"].drop_nulls().str.to_uppercase())
 
 
-def _told(reason: str) -> pl.DataFrame:
-    row = {"stage": "pull", "entity": ENTITY, "side": "salesforce", "reason": reason}
-    return model.conform(pl.DataFrame([row]), model.REJECTS)
+def _not_made(mapping: BillMapping, why: str) -> pl.DataFrame:
+    return nothing_planned(ENTITY, f"{mapping.at}: no bill is made: {why}", side="salesforce")

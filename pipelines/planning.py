@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from pipelines import plans, weighing
+from pipelines.additions import Addition, nothing_planned, unread
 from pipelines.billing import PARTY, Bills, bill_suppliers, billed_accounts
 from pipelines.context import Context
-from pipelines.enrolling import Enrolling, group_contacts
+from pipelines.enrolling import group_contacts
 from pipelines.journal import PlanRow
 from pipelines.journal_written import made_since
-from pipelines.paying import Payments, pay_invoices
+from pipelines.paying import pay_invoices
 from pipelines.plans import Planned, earliest
-from pipelines.settling import Settling, day_of, report_tables, settle_books, unread
+from pipelines.settling import Settling, day_of, report_tables, settle_books
 from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.closing import Closed, close_books, not_closed
@@ -81,22 +82,25 @@ class Decided:
     raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     invoicing: Invoicing | None = None  # null: no invoices, or what they are made of could not be read
     settling: Settling | None = None  # null: the mapping does not ask for it
-    payments: Payments | None = None  # likewise
-    enrolling: Enrolling | None = None  # likewise
+    payments: Addition | None = None  # likewise
     bills: Bills | None = None  # likewise
+    enrolling: Addition | None = None  # likewise
+
+    @property
+    def additions(self) -> tuple[Addition, ...]:
+        found = (self.settling, self.payments, self.bills, self.enrolling)
+        return tuple(one for one in found if one is not None)
 
     @property
     def records(self) -> pl.DataFrame:
         more = [self.invoicing.records] if self.invoicing else []
-        more += [self.settling.records] if self.settling else []
-        more += [one.records for one in (self.payments, self.bills, self.enrolling) if one]
+        more += [one.records for one in self.additions]
         return pl.concat([*(part.records for part in self.parts), *more])
 
     @property
     def values(self) -> pl.DataFrame:
         more = [self.invoicing.names] if self.invoicing else []
-        more += [self.settling.names] if self.settling else []
-        more += [one.names for one in (self.payments, self.bills) if one]
+        more += [one.names for one in self.additions]
         return pl.concat([*(part.values for part in self.parts), *more])
 
     @property
@@ -145,8 +149,7 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
         ctx.progress("nothing has moved since the last plan")
         return last
     ctx.progress("deciding: canonical, match, merge, plan")
-    decided = _with_payments(ctx, warehouse, _with_settled(ctx, warehouse, decide(ctx, warehouse)))
-    decided = _with_groups(ctx, warehouse, _with_bills(ctx, warehouse, decided))
+    decided = _with_additions(ctx, warehouse, decide(ctx, warehouse))
     decided = _without_failed(ctx, decided, _snapshot(warehouse).errors)
     decided = _only_needed(decided if options.retry_refused else _without_refused(ctx, decided))
     kept, rejects, findings = check(
@@ -261,12 +264,12 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
             ),
         )
         parts.append(part_of(entity_mapping, sides["salesforce"], sides["xero"], matches, merged))
-    told = _told_unread("product", "products", lacking) if lacking else model.empty(model.REJECTS)
+    unplanned = _told_unread("product", "products", lacking) if lacking else model.empty(model.REJECTS)
     if ctx.mapping.invoice is None or unmade:
         plan = build_plan(parts, fields, decisions, suppliers)
         if unmade:
             plan = _telling(plan, _told_unread("document", "invoices", unmade))
-        plan = _telling(plan, told)
+        plan = _telling(plan, unplanned)
         return Decided(plan, tuple(parts), fields, raw)
     past = _past(ctx, ctx.mapping.invoice, links_of["party"])
     invoicing = _invoicing(
@@ -275,7 +278,7 @@ def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     )  # fmt: skip
     accounts = invoicing.standing.accounts | suppliers
     needed = accounts, invoicing.standing.products(invoicing.documents.lines)
-    plan = _telling(build_plan(parts, fields, decisions, *needed), told)
+    plan = _telling(build_plan(parts, fields, decisions, *needed), unplanned)
     decided = Decided(plan, tuple(parts), fields, raw, invoicing)
     known = Known(links_known, bases, decisions, invoicing.raw)
     credits = _credits(ctx, warehouse, ctx.mapping.invoice, invoicing.documents.locked_until)
@@ -383,73 +386,37 @@ def _with_invoices(
     )
 
 
-def _with_settled(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
-    """Plan what Salesforce is to show of what settles invoices, of what the plan says of links."""
-    found = settle_books(ctx, warehouse, _snapshot(warehouse), decided)
-    if found is None:
-        return decided
-    plan = _telling(decided.plan, found.rejects)
-    return replace(
-        decided,
-        plan=replace(plan, operations=pl.concat([plan.operations, found.operations])),
-        raw={**decided.raw, **found.raw},
-        settling=found,
-    )
+# What each adds rests on what those before it planned: payments on what is due, groups on links.
+SUBJECTS: Final = {
+    "settling": settle_books,
+    "payments": pay_invoices,
+    "bills": bill_suppliers,
+    "enrolling": group_contacts,
+}
 
 
-def _with_payments(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
-    """Plan the payments of money that was taken in Salesforce, of what the plan says of invoices."""
-    found = pay_invoices(ctx, warehouse, _snapshot(warehouse), decided)
-    if found is None:
-        return decided
-    plan = _telling(decided.plan, found.rejects)
-    return replace(
-        decided,
-        plan=replace(
-            plan,
-            operations=pl.concat([plan.operations, found.operations]),
-            adopted_links=pl.concat([plan.adopted_links, found.adopted]),
-            conflicts=pl.concat([plan.conflicts, found.asked]),
-        ),
-        raw={**decided.raw, **found.raw},
-        payments=found,
-    )
+def _with_additions(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
+    """Plan, beside customers, products and invoices, what the mapping asks for of each subject."""
+    for name, subject in SUBJECTS.items():
+        found = subject(ctx, warehouse, _snapshot(warehouse), decided)
+        if found is not None:
+            decided = _adding(decided, name, found)
+    return decided
 
 
-def _with_groups(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
-    """Plan who enters and leaves contact groups, of what is linked by now."""
-    found = group_contacts(ctx, warehouse, _snapshot(warehouse), decided)
-    if found is None:
-        return decided
-    plan = _telling(decided.plan, found.rejects)
-    return replace(
-        decided,
-        plan=replace(plan, operations=pl.concat([plan.operations, found.operations])),
-        raw={**decided.raw, f"xero.{GROUP_OBJECT}": found.seen},
-        enrolling=found,
-    )
-
-
-def _with_bills(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
-    """Plan the bills of suppliers, of what the plan says of parties."""
-    found = bill_suppliers(ctx, warehouse, _snapshot(warehouse), decided)
-    if found is None:
-        return decided
+def _adding(decided: Decided, name: str, found: Addition) -> Decided:
     plan = _telling(decided.plan, found.rejects)
     operations = pl.concat([plan.operations, found.operations])
-    if found.opened is not None:
+    if isinstance(found, Bills) and found.opened is not None:
         party = next(part for part in decided.parts if part.mapping.entity == PARTY)
         operations = with_role(operations, found.opened, party, role="is_supplier", entity="bill")
-    return replace(
-        decided,
-        plan=replace(
-            plan,
-            operations=operations,
-            adopted_links=pl.concat([plan.adopted_links, found.adopted]),
-        ),
-        raw={**decided.raw, **found.raw},
-        bills=found,
+    plan = replace(
+        plan,
+        operations=operations,
+        adopted_links=pl.concat([plan.adopted_links, found.adopted]),
+        conflicts=pl.concat([plan.conflicts, found.asked]),
     )
+    return replace(decided, plan=plan, raw={**decided.raw, **found.raw}, **{name: found})  # type: ignore[arg-type]
 
 
 def _unread(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
@@ -490,9 +457,7 @@ def _unread_products(ctx: Context, snapshot: Snapshot) -> dict[str, str]:
 
 
 def _told_unread(entity: str, what: str, missing: Mapping[str, str]) -> pl.DataFrame:
-    reason = f"nothing is planned for {what}: {'; '.join(missing)} could not be read"
-    row = {"stage": "pull", "entity": entity, "reason": reason}
-    return model.conform(pl.DataFrame([row]), model.REJECTS)
+    return nothing_planned(entity, f"nothing is planned for {what}: {'; '.join(missing)} could not be read")
 
 
 def _telling(plan: Plan, rejects: pl.DataFrame) -> Plan:

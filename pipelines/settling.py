@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from pipelines.additions import Addition, nothing_planned, standing_links, unread
 from pipelines.context import Context
 from reconcile import model
 from reconcile.decode import decoded_bodies
@@ -38,18 +38,10 @@ SWEPT: Final = tuple(("xero", name) for name in ("Invoice", *SETTLING))
 
 
 @dataclass(frozen=True)
-class Settling:
-    """What was decided about what settles invoices, beside the plan; empty frames where nothing is to be shown.
+class Settling(Addition):
+    """What was decided about what settles invoices. known: null: it could not be read (rejects say why)."""
 
-    known: null: it could not be read (rejects say why). raw: RAW by "side.object".
-    """
-
-    known: Settlement | None
-    rejects: pl.DataFrame
-    raw: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    operations: pl.DataFrame = field(default_factory=lambda: model.empty(model.OPERATIONS))
-    records: pl.DataFrame = field(default_factory=lambda: model.empty(model.RECORDS))
-    names: pl.DataFrame = field(default_factory=lambda: model.empty(model.VALUES))
+    known: Settlement | None = None
 
 
 def day_of(ctx: Context, warehouse: Warehouse) -> date | None:
@@ -78,25 +70,12 @@ def settle_books(ctx: Context, warehouse: Warehouse, snapshot: Snapshot, decided
     if missing or on is None:
         named = "; ".join(missing or ["xero.Invoice"])
         reason = f"{mapping.at}: nothing is planned for payments: {named} could not be read"
-        return Settling(None, _told(reason))
+        return Settling(nothing_planned("payment", reason, side="xero"))
     raw = {f"xero.{name}": warehouse.raw("xero", name) for name in ("Invoice", *SETTLING)}
     known = settlement(raw, on=on)
-    made = Settling(known, known.rejects, {name: raw[name] for name in raw if name != "xero.Invoice"})
+    rest = {name: raw[name] for name in raw if name != "xero.Invoice"}
+    made = Settling(known.rejects, raw=rest, known=known)
     return made if mapping.settled == "read" else _shown(ctx, warehouse, snapshot, decided, mapping, made)
-
-
-def unread(snapshot: Snapshot, side: str, names: tuple[str, ...]) -> dict[str, str]:
-    """Give, of these objects, those whose snapshot is not of this pull, and why."""
-    return {
-        f"{side}.{name}": snapshot.errors.get(f"{side}.{name}", "it was not read yet")
-        for name in names
-        if f"{side}.{name}" in snapshot.errors or f"{side}.{name}" not in snapshot.complete_as_of
-    }
-
-
-def _told(reason: str) -> pl.DataFrame:
-    row = {"stage": "pull", "entity": "payment", "side": "xero", "reason": reason}
-    return model.conform(pl.DataFrame([row]), model.REJECTS)
 
 
 def _shown(
@@ -119,8 +98,8 @@ def _shown(
     written = ctx.journal.written_fields(found["record_id"].drop_nulls().unique().to_list())
     records, names = shown_records(kept, raw)
     own = {f"salesforce.{name}": raw[name] for name in SHOWN_BY if name in raw}
-    return Settling(
-        known=made.known,
+    return replace(
+        made,
         rejects=pl.concat([made.rejects, rejects]),
         raw={**made.raw, **own},
         operations=showing_operations(found, kept, written, at=mapping.at),
@@ -129,28 +108,19 @@ def _shown(
     )
 
 
-def standing_links(decided: Decided, known: pl.DataFrame) -> pl.DataFrame:
-    """Give the LINKS that hold: those of the journal, and those that need no write.
-
-    A link that is still to be written may be refused by a person: what it brings is shown after it.
-    """
-    frames = [model.conform(frame, model.LINKS) for frame in (known, decided.plan.adopted_links)]
-    return pl.concat(frames).unique("link_id", keep="first", maintain_order=True)
-
-
 def new_disagreement(planned: Planned, before: Planned | None) -> bool:
     """Say whether Xero's sums disagree with the movements where they did not before: something was not read.
 
     A payment that was taken back can be missing in what a delta lists, while its invoice shows what is due again.
     """
 
-    def told(plan: Planned | None) -> set[tuple[str, str]]:
+    def disagreements(plan: Planned | None) -> set[tuple[str, str]]:
         if plan is None:
             return set()
         rows = plan.rejects.filter(pl.col("stage") == STAGE)
         return set(rows.select("record_id", "reason").iter_rows())
 
-    return not told(planned) <= told(before)
+    return not disagreements(planned) <= disagreements(before)
 
 
 def report_tables(settling: Settling, links: pl.DataFrame, values: pl.DataFrame) -> dict[str, pl.DataFrame]:
