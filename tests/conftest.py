@@ -15,8 +15,11 @@ from hypothesis import settings
 
 from tests.commit import commit_at_hand
 
-# No deadline: a loaded machine is not a failed property. In CI the examples are the same in every run.
-settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+# No deadline: a loaded machine is not a failed property. In CI the examples are the same in every run, and fewer.
+_ci = bool(os.environ.get("CI"))
+settings.register_profile(
+    "house", deadline=None, derandomize=_ci, max_examples=40 if _ci else 100, print_blob=True
+)
 settings.load_profile("house")
 
 # What processes of a connection share belongs to the test, not to whoever runs it: their own folder, anew for each.
@@ -40,9 +43,13 @@ ONE_IN = 3  # tests that take turns
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one in three of those that take turns run, another third at each commit; the others are slow ones."""
-    taking = [item for item in items if item.get_closest_marker("in_turn")]
-    turn = int(commit_at_hand(), 16) if taking else 0
-    for item in taking:
-        if zlib.crc32(item.nodeid.encode()) % ONE_IN != turn % ONE_IN:
+    """Let one in three of those that take turns run, another third at each commit; the others are slow ones.
+
+    A file whose tests share what they set up takes its turn as a whole, by the number that it gives.
+    """
+    marked = [(item, mark) for item in items if (mark := item.get_closest_marker("in_turn"))]
+    now = int(commit_at_hand(), 16) % ONE_IN if marked else 0
+    for item, mark in marked:
+        turn = mark.args[0] if mark.args else zlib.crc32(item.nodeid.encode()) % ONE_IN
+        if turn != now:
             item.add_marker(pytest.mark.slow)

@@ -13,6 +13,7 @@ import damage_journal
 SEED = 20261124
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.timeout(280)
 def test_damage_at_sixty_places_is_noticed_and_nothing_is_made_twice(tmp_path: Path) -> None:
     tally = damage_journal.sweep(60, 5, SEED, tmp_path, say=lambda *_, **__: None)

@@ -47,6 +47,7 @@ def sends_in_journal(folder: Path) -> int:
         return con.execute("select coalesce(sum(sends), 0) from requests").fetchone()[0]
 
 
+@pytest.mark.in_turn(0)
 @pytest.mark.timeout(280)
 def test_nothing_is_sent_after_a_commit_for_which_there_was_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

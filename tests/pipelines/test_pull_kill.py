@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from kill_pull import arranged
 
 
+@pytest.mark.in_turn(1)
 def test_a_pull_killed_at_points_of_its_load_is_followed_by_a_right_snapshot(tmp_path):
     with arranged(tmp_path) as arrangement:
         last = arrangement.total

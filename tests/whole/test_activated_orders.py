@@ -12,6 +12,8 @@ import pytest
 from settled_pair import SCOPES, Till
 from whole_pair import Body, Pair
 
+pytestmark = pytest.mark.in_turn(0)
+
 D = Decimal
 SOLD = ((Decimal(3), Decimal("19.99")), (Decimal("0.5"), Decimal(250)))  # 59.97 and 125.00
 

@@ -10,6 +10,8 @@ from whole_pair import Pair
 
 from pipelines.looks import Looks
 
+pytestmark = pytest.mark.in_turn(1)
+
 FAX = "020 7946 0123"
 
 

@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 from whole_pair import Body, Pair
 
+pytestmark = pytest.mark.in_turn(0)
+
 D = Decimal
 DEPOSIT = (
     "extends: [demo]\ndocuments:\n  invoice:\n    changes: move\n    withdraw: void\n"

@@ -17,7 +17,7 @@ from whole_pair import Body, Pair
 from pipelines import undo
 from pipelines.plans import Planned
 
-pytestmark = pytest.mark.in_turn  # a third of them at each commit; all in `make slow`
+pytestmark = pytest.mark.in_turn(1)
 
 D = Decimal
 ROOT = Path(__file__).parents[2]

@@ -15,6 +15,8 @@ from pipelines import planning
 from reconcile import totals
 from reconcile.model import DIFFERENCES, empty
 
+pytestmark = pytest.mark.in_turn(2)
+
 MAPPING = 'extends: [demo]\ndocuments: {invoice: {lines: {account: "200", tax: OUTPUT2}}}\n'
 # Of the demo's seed: it is won, and nothing says what to bill.
 WITHOUT_LINES = ("missing_document", "United Oil & Gas", "0.00", "0.00")

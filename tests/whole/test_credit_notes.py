@@ -14,6 +14,8 @@ from whole_pair import Body, Pair, copy_of, running
 
 from pipelines.plans import Planned
 
+pytestmark = pytest.mark.in_turn(2)
+
 D = Decimal
 MAPPING = "extends: [demo]\ndocuments: {invoice: {changes: move, credits: draft, settled: read}}\n"
 DEAL = "Boom FM"

@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 from whole_pair import Body, Pair
 
+pytestmark = pytest.mark.in_turn(2)
+
 MOVING = "extends: [demo, deals_and_orders]\ndocuments: {invoice: {changes: move, withdraw: void%s}}\n"
 DEAL = "United Oil & Gas UK: three rigs"
 

@@ -14,6 +14,8 @@ from dialect_runs import Dialects, run
 from sweep import combination
 from whole_pair import running
 
+pytestmark = pytest.mark.in_turn(2)
+
 SINGLE: list[Dialects] = [
     {},
     {"salesforce": {"trigger": "mapped_field"}},

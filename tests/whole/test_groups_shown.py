@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from settled_pair import Till
 from whole_pair import Body, Pair, running
+
+pytestmark = pytest.mark.in_turn(2)
 
 MAPPING = "extends: [demo]\nentities: {party: {projections: {groups: {salesforce: Xero_Groups__c, from: groups}}}}\n"
 FIELD = {"name": "Xero_Groups__c", "type": "string", "length": 255}

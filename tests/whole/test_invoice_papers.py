@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from whole_pair import Body, Pair
 
+pytestmark = pytest.mark.in_turn(0)
+
 MAPPING = """extends: [demo]
 documents:
   invoice:

@@ -13,6 +13,8 @@ from whole_pair import Body, Pair, running
 from pipelines.plans import Planned
 from sandbox.salesforce.ids import make_id
 
+pytestmark = pytest.mark.in_turn(0)
+
 RULES = """
 extends: [demo]
 documents:

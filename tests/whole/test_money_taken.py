@@ -17,6 +17,8 @@ from whole_pair import Body, Pair
 from pipelines.plans import Planned
 from tests.chaos.people import MONEY
 
+pytestmark = pytest.mark.in_turn(2)
+
 D = Decimal
 ROOT = Path(__file__).parents[2]
 DEAL = "Larkfield"

@@ -20,6 +20,8 @@ from whole_pair import Body, Pair, copy_of, running
 from pipelines import runs, undo
 from pipelines.plans import Planned
 
+pytestmark = pytest.mark.in_turn(1)
+
 D = Decimal
 MOVING = "extends: [demo]\ndocuments: {invoice: {changes: move, withdraw: void}}\n"
 DEAL = "Larkfield"

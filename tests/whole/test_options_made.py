@@ -15,6 +15,8 @@ from whole_pair import Body, Pair
 
 from pipelines import runs
 
+pytestmark = pytest.mark.in_turn(1)
+
 VERIFIER = Path(__file__).parents[2] / "verifier" / "verify.py"
 SCOPES = "accounting.contacts accounting.settings accounting.invoices"
 MAPPING = """extends: [demo]

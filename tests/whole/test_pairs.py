@@ -12,6 +12,8 @@ from whole_pair import Pair, running
 
 from flows import gather
 
+pytestmark = pytest.mark.in_turn(2)
+
 
 @pytest.fixture
 def two_pairs(tmp_path: Path) -> Iterator[tuple[Pair, Pair]]:

@@ -6,10 +6,13 @@ import re
 import time
 from pathlib import Path
 
+import pytest
 from whole_pair import Pair, running
 
 from pipelines import runs, weighing
 from pipelines.runs import Applied
+
+pytestmark = pytest.mark.in_turn(1)
 
 NEAR = 0.02  # between the bytes that a plan names and those that it moves
 

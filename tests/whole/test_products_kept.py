@@ -12,6 +12,8 @@ import pytest
 from shelf import LONG, SALESFORCE, XERO, Clerk, item_id, items, of, price_id, product, product_id, shelf
 from whole_pair import Pair, brief
 
+pytestmark = pytest.mark.in_turn(2)
+
 LOST = {"xero": {"item_details_not_sent": "lost"}}
 
 

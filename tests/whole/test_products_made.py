@@ -13,6 +13,8 @@ from whole_pair import Body, Pair, brief, running
 
 from sandbox.xero.switches import SWITCHES
 
+pytestmark = pytest.mark.in_turn(2)
+
 TRACKED: Body = {
     "InventoryAssetAccountCode": "630",
     "IsPurchased": True,

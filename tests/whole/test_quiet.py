@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
+import pytest
 from whole_pair import SIDES, Pair, phone
+
+pytestmark = pytest.mark.in_turn(0)
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("great_expectations", "dlt", "prefect", "pandas")

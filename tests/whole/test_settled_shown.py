@@ -15,6 +15,8 @@ from whole_pair import Pair
 
 from pipelines.plans import Planned
 
+pytestmark = pytest.mark.in_turn(1)
+
 D = Decimal
 DEAL = "Larkfield"
 ON_DEAL = "Xero_Invoice_Amount_Paid__c, Xero_Invoice_Amount_Credited__c, Xero_Invoice_Amount_Due__c"

@@ -17,6 +17,8 @@ from whole_pair import Pair
 from pipelines import runs
 from reconcile.errors import PlanUnusable
 
+pytestmark = pytest.mark.in_turn(0)
+
 ROOT = Path(__file__).parents[2]
 KILLED_BEFORE_THE_AUDIT = """
 import os, sys

@@ -14,6 +14,8 @@ from pipelines import plans, undo
 from pipelines.plans import Planned
 from reconcile.errors import LogInAgain, PlanUnusable
 
+pytestmark = pytest.mark.in_turn(1)
+
 
 def last_run(pair: Pair) -> str:
     with pair.opened(offline=True) as ctx:
