@@ -218,6 +218,7 @@ MAPPINGS = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.in_turn
 @settings(max_examples=200, deadline=None)
 @given(st.lists(NOTED, max_size=MOST), st.lists(ENTERED, max_size=6), MAPPINGS)
 def test_no_record_gets_two_bills_and_each_bill_is_what_its_record_says(

@@ -356,6 +356,7 @@ def test_of_two_accounts_with_one_code_the_active_one_counts() -> None:
     assert checked("200", "OUTPUT2", old=gone) is None
 
 
+@pytest.mark.in_turn
 @given(st.permutations(range(len(ALL_LINES))))
 def test_the_order_of_lines_stays_and_decides_nothing(order: list[int]) -> None:
     assume(order != sorted(order))

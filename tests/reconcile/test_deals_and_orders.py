@@ -113,6 +113,7 @@ def test_a_sale_out_of_scope_bars_no_order() -> None:
 sold = st.lists(st.tuples(st.booleans(), st.lists(st.booleans(), max_size=2)), min_size=1, max_size=4)
 
 
+@pytest.mark.in_turn
 @settings(max_examples=15, deadline=None)
 @given(sold=sold, then=st.lists(st.tuples(st.integers(0, 11), st.booleans()), max_size=4))
 def test_never_both_whatever_is_won_and_activated_when(

@@ -107,6 +107,7 @@ def test_one_thing_that_happens_gives_one_operation_or_none(what: str) -> None:
     assert (deal in stops(plan)) == (what in ("typed", "unfit"))
 
 
+@pytest.mark.in_turn
 @settings(max_examples=6, deadline=None)
 @given(st.lists(happenings, min_size=3, max_size=3))
 def test_what_becomes_of_one_does_not_hang_on_the_others(all_of_them: list[list[str]]) -> None:

@@ -179,6 +179,7 @@ amounts = st.decimals(D("-99999.9999"), D("99999.9999"), places=2)
 shares = st.lists(st.decimals(D("0.0001"), D("24"), places=4), min_size=1, max_size=4)
 
 
+@pytest.mark.in_turn
 @settings(max_examples=30, deadline=None)
 @given(
     prices=st.lists(amounts, min_size=1, max_size=4), shares=shares,

@@ -33,6 +33,7 @@ def sent(books: Sales) -> list[dict[str, Any]]:
     return [loads(text) for text in created["native_after"]]
 
 
+@pytest.mark.in_turn
 @settings(max_examples=25)
 @given(
     DAYS,
