@@ -545,7 +545,8 @@ def _as_asked(evidence: Evidence, plans: Plans, made: Mapping[str, Any]) -> Iter
         ):
             continue
         wanted, foreign = _wanted(account.get("Segment__c"), ours)
-        mine = _is_in(contact) & set(ours.values())
+        of_it = {one for one in ours.values() if told.get(f"{one}/{contact_id}")}
+        wanted, mine = wanted - of_it, (_is_in(contact) & set(ours.values())) - of_it
         if wanted - mine:
             yield Violation(
                 "lost", f"{account['Id']} names {sorted(wanted - mine)}, and its contact is not in it"

@@ -91,7 +91,7 @@ def drawn(seed: int) -> Made:
 def of_invoice(made: Made) -> str:
     """The keys of `documents.invoice` that say so, with a comma before each."""
     also = ", also: {order: {salesforce: {object: Order, lines: OrderItem}, date: EffectiveDate, reference: OrderNumber"
-    text = also + (", together: {}" if made.together == ("Order",) else "") + "}}" if made.orders else ""
+    text = also + (", together: {}" if "Order" in made.together else "") + "}}" if made.orders else ""
     text += ", together: {}" if "Opportunity" in made.together else ""
     if made.parts:
         parts = ", ".join(

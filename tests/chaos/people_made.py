@@ -69,6 +69,15 @@ class Makers(People):
             found |= {"segment": 18, "regroup": 14}
         return found
 
+    def be_busy(self, draw: random.Random, times: int) -> None:
+        """Do so many of the things that this world is about."""
+        some = ["sell", "reprice", "reprice", "strike", "lose", "win", "approve", "void"]
+        some += ["order", "order", "from_deal", "activate", "reopen", "rework"] if self._made.orders else []
+        some += ["note", "amend", "amend", "enter"] if self._made.bills else []
+        some += ["segment", "segment", "regroup", "regroup"] if self._made.groups else []
+        for _ in range(times):
+            self.act(draw, only=draw.choice(some))
+
     def meddle(self, draw: random.Random, path: str) -> None:
         """Change what the write that is about to leave was decided by."""
         if "/ContactGroups" in path:
