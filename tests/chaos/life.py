@@ -378,7 +378,7 @@ class Life:
                 self.world.rates = CALM
                 self.world.time.sleep(hours(8 * 24))
             if number:
-                self.people.be_busy(draw, draw.choice([2, 4, 6]))
+                self.people.be_busy(draw, draw.choice([4, 6, 8]))
             self._in_weather()
         self.world.rates = CALM
         if making.leap >= self.shape.cycles:

@@ -73,7 +73,7 @@ class Makers(People):
         """Do so many of the things that this world is about."""
         some = ["sell", "reprice", "reprice", "strike", "lose", "win", "approve", "void"]
         some += ["order", "order", "from_deal", "activate", "reopen", "rework"] if self._made.orders else []
-        some += ["note", "amend", "amend", "enter"] if self._made.bills else []
+        some += ["note", "amend", "amend", "enter", "enter"] if self._made.bills else []
         some += ["segment", "segment", "regroup", "regroup"] if self._made.groups else []
         for _ in range(times):
             self.act(draw, only=draw.choice(some))

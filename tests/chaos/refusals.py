@@ -64,7 +64,7 @@ ALL = tuple(
 # Of the writes where the weather is bad; an invoice or a payment is written seldom.
 SHARES = {"Invoices": 0.65, "Contacts": 0.03, "Payments": 0.5, "CreditNotes": 0.3, "": 0.06}
 GROUP = "/ContactGroups/"
-SHARE_OF_GROUP = 0.2
+SHARE_OF_GROUP = 0.4
 
 Body = dict[str, Any]
 
