@@ -87,7 +87,7 @@ class Sold:
         self.told = {key.upper() for key, units in plans.named(plans.sealed[-1:]).items() if units}
         self.reasons: dict[str, list[str]] = defaultdict(list)
         for row in plans.table(plans.last, "rejects") if plans.last else ():
-            self.reasons[str(row["record_id"]).upper()].append(str(row["reason"]))
+            self.reasons[str(row["record_id"]).upper().partition(":")[0]].append(str(row["reason"]))
         self.let = {
             str(event["record_id"]).upper()
             for event in evidence.events
