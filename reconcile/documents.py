@@ -404,9 +404,8 @@ def _rate_fault(mapping: DocumentMapping, found: pl.DataFrame, rate: list[Decima
 def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple[pl.DataFrame, pl.DataFrame]:
     read, source = mapping.own_fields("salesforce")[mapping.salesforce], mapping.source
     ruled = {name for rule in mapping.rules for name in rule.columns} - {*BOOLEANS}
-    if mapping.moves:
-        # What is gone still has its invoice: it is read as it was last seen.
-        raw = raw.with_columns(erased=pl.col("deleted").fill_null(False), deleted=pl.lit(False))
+    # What is gone still has its invoice: it is read as it was last seen.
+    raw = raw.with_columns(erased=pl.col("deleted").fill_null(False), deleted=pl.lit(False))
     if mapping.codes is not None:
         coded = mapping.codes.fields(mapping.salesforce) | {*filter(is_field, mapping.codes.read)}
         ruled |= coded - {*BOOLEANS}
@@ -429,7 +428,7 @@ def _headers(raw: pl.DataFrame, mapping: DocumentMapping, books: Books) -> tuple
         won=won.fill_null(False) & stages.fill_null(False),
         reduces=pl.col(source.reduces).fill_null(False) if source.reduces else pl.lit(False),
         in_scope=mapping.scope.expression.fill_null(False) if mapping.scope else pl.lit(True),
-        gone=pl.col("IsDeleted").fill_null(False) | (pl.col("erased") if mapping.moves else pl.lit(False)),
+        gone=pl.col("IsDeleted").fill_null(False) | pl.col("erased"),
         date=date,
         has_date=names.folded(pl.col(mapping.date)).is_not_null(),
         reference=names.folded(pl.col(mapping.reference)) if mapping.reference else pl.lit(None, pl.String),

@@ -120,28 +120,49 @@ def with_twice(headers: pl.DataFrame, billed: Billed, prefix: str, word: pl.Expr
         key=document_key(prefix, pl.col("record_id")).str.to_lowercase()
     )
     known = known.join(either, on="key", how="left", validate="m:1", maintain_order="left")
-    has = (pl.col("stands").is_not_null() | pl.col("shown_id").is_not_null()) & (
+    known = _with_month(known, billed, prefix)
+    has = (pl.col("stands").is_not_null() | pl.col("shown_id").is_not_null() | pl.col("shows_month")) & (
         is_due | pl.col("stands").fill_null(True)
     )
     sales = known.select(
         "record_id",
         "came_from",
         has=has,
-        bills=has | (is_due & (pl.col("line_count") > 0)),
+        # Its month's invoice is there, and what shows that it is on it may be still to be written.
+        may_have=pl.col("month_stands") & is_due & pl.col("shown_url").is_null(),
+        bills=is_due & (pl.col("line_count") > 0),
         said=pl.format("the {} {}", word, pl.coalesce("name", "record_id")),
     )
     pairs = sales.drop_nulls("came_from").join(
-        sales.select(first="record_id", first_bills="bills", first_said="said"),
+        sales.select(first="record_id", first_has="has", first_bills="bills", first_said="said"),
         left_on="came_from", right_on="first", how="inner", validate="m:1", maintain_order="left",
     )  # fmt: skip
-    later = pairs.filter("first_bills").select(
+    is_on = pl.col("has") | (pl.col("may_have") & ~pl.col("first_has"))
+    pairs = pairs.with_columns(is_on=is_on).with_columns(
+        # Whichever side has an invoice keeps it.
+        first_keeps=pl.col("first_has") | (pl.col("first_bills") & ~pl.col("is_on").any().over("came_from"))
+    )
+    later = pairs.filter("first_keeps").select(
         "record_id", twice=pl.format(ONCE, "first_said", pl.lit("that it came from"))
     )
-    first = pairs.filter("has").select(
+    first = pairs.filter("is_on").select(
         record_id="came_from", twice=pl.format(ONCE, "said", pl.lit("that came from it"))
     )
     told = pl.concat([later, first]).unique("record_id", keep="first", maintain_order=True)
     return headers.drop("twice").join(told, on="record_id", how="left", validate="1:1", maintain_order="left")
+
+
+def _with_month(sales: pl.DataFrame, billed: Billed, prefix: str) -> pl.DataFrame:
+    """Add month_stands (the invoice of its month is there) and shows_month (it shows one of a month); order kept."""
+    months = billed.known.filter("stands", pl.col("key").str.contains(MONTH_OF_KEY))["key"]
+    of_months = billed.numbers.filter(pl.col("key").is_in(months.implode()))["record_id"]
+    together = (pl.col("form") == TOGETHER).fill_null(False)
+    own = document_key(prefix, _month_id()).str.to_lowercase()
+    url_id = pl.col("shown_url").str.extract(ID_OF_URL).str.to_lowercase()
+    return sales.with_columns(
+        month_stands=together & own.is_in(months.implode()).fill_null(False),
+        shows_month=url_id.is_in(of_months.implode()).fill_null(False),
+    )
 
 
 # --- How each is billed ---------------------------------------------------------------------------------

@@ -210,6 +210,7 @@ def _strayed(documents: Documents, known: pl.DataFrame) -> pl.DataFrame:
     why = pl.coalesce(
         pl.when("gone").then(pl.format("it was deleted, and {} stands", invoice)),
         pl.when(~pl.col("won")).then(pl.format("it is not won any more, and {} stands", invoice)),
+        pl.when(pl.col("line_count") == 0).then(pl.format("it has no lines any more, and {} stands", invoice)),
         pl.when(differs).then(
             pl.format(
                 "it amounts to {} without tax, and {} to {}",

@@ -159,7 +159,14 @@ class People:
 
     def act(self, draw: random.Random, *, only: str | None = None) -> None:
         """Do one thing; a refusal of the system is taken, and nothing is written down."""
-        deeds = {
+        deeds = self.deeds()
+        deed = only or draw.choices(list(deeds), weights=list(deeds.values()))[0]
+        self.acted += 1
+        getattr(self, f"_{deed}")(draw)
+
+    def deeds(self) -> dict[str, float]:
+        """What they may do here, each with its weight."""
+        deeds: dict[str, float] = {
             "edit": 20,
             "make": 2,
             "archive": 0.6,
@@ -174,9 +181,7 @@ class People:
             deeds |= {"take": 20, "correct": 6, "pay": 10, "unpay": 14}
         if self.sellers:
             deeds |= {"reprice": 24, "strike": 10, "lose": 12, "approve": 24, "recode": 8, "credit": 5}
-        deed = only or draw.choices(list(deeds), weights=list(deeds.values()))[0]
-        self.acted += 1
-        getattr(self, f"_{deed}")(draw)
+        return deeds
 
     def edit_record(self, draw: random.Random, side: str, record_id: str) -> None:
         """Change one unit of a record that is being written at this moment."""

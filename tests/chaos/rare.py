@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from typing import Any
@@ -28,6 +29,10 @@ REQUIRED = (
     "payment recorded", "payment meets a fault", "event take", "event pay", "event unpay", "event correct",
     "event reprice", "event strike", "event lose", "event approve", "event recode", "event credit", "event answered",
     "invoice changed", "invoice withdrawn", "invoice made again", "credit made", "credit meets a fault",
+    "order billed", "order meets a fault", "part billed", "part meets a fault", "month billed", "month meets a fault",
+    "month changed", "sold once told", "bill made", "bill meets a fault", "entered a group", "left a group",
+    "membership meets a fault", "event order", "event activate", "event reopen", "event rework", "event note",
+    "event amend", "event discard", "event enter", "event segment", "event regroup",
 )  # fmt: skip
 
 
@@ -53,6 +58,7 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
             found["credit meets a fault"] += row["fault"] not in (None, "refused")
         if row["n"] and "/Invoices" in row["target"]:
             found.update(_moves(row["body"]["Invoices"]))
+        found.update(_made(row, evidence))
         if row["fault"] == "late" and row["n"]:
             found["late application"] += 1
     for log in evidence.logs.values():
@@ -104,6 +110,17 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
             "recode",
             "credit",
             "answered",
+            "sell",
+            "order",
+            "activate",
+            "reopen",
+            "rework",
+            "note",
+            "amend",
+            "discard",
+            "enter",
+            "segment",
+            "regroup",
         ):
             found[f"event {event['kind']}"] += 1
     leases = [event for event in evidence.events if event["kind"] == "lease"]
@@ -111,8 +128,40 @@ def reached(world: World, evidence: Evidence) -> dict[str, int]:
         1 for event in leases if event["machine"].startswith("two") and _interrupts(event, evidence)
     )
     found.update(_journal(world))
+    found["sold once told"] += _told_once(evidence)
     found["conflict"] += _conflicts(evidence)
     return {name: count for name, count in sorted(found.items()) if count}
+
+
+def _made(row: dict[str, Any], evidence: Evidence) -> Counter[str]:
+    """What a write makes of orders, parts, months and bills, and who enters and leaves a group."""
+    found: Counter[str] = Counter()
+    fault = row["fault"] not in (None, "refused")
+    if "/ContactGroups" in row["target"]:
+        found["left a group" if row["method"] == "DELETE" else "entered a group"] += bool(row["n"])
+        found["membership meets a fault"] += fault
+    for one in row["body"]["Invoices"] if "/Invoices" in row["target"] else ():
+        there = evidence.records.get(str(one.get("InvoiceID")), one)
+        number = str(there.get("InvoiceNumber") or there.get("Reference") or "").upper()
+        what = (
+            "bill" if there.get("Type") == "ACCPAY"
+            else "part" if re.search(r"-P[1-9](-|$)", number)
+            else "month" if re.search(r"-M[0-9]{6}[A-Z]{3}(-|$)", number)
+            else "order" if number.startswith("SF-801")
+            else ""
+        )  # fmt: skip
+        if what:
+            done = "changed" if "InvoiceID" in one else "made" if what == "bill" else "billed"
+            found[f"{what} {done}"] += bool(row["n"])
+            found[f"{what} meets a fault"] += fault
+    return found
+
+
+def _told_once(evidence: Evidence) -> int:
+    import polars as pl
+
+    files = evidence.plans.glob("*.rejects.parquet")
+    return sum(pl.read_parquet(file)["reason"].str.contains("what is sold once").sum() for file in files)
 
 
 def _moves(invoices: list[dict[str, Any]]) -> Counter[str]:

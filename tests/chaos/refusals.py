@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,17 +52,28 @@ CHANGES = {  # of an invoice that is there already
     "settled void": "The status VOIDED cannot be applied to the invoice because it has payments or credit notes "
     "allocated to it.",
 }
+MEMBERS = {  # of a contact group
+    "no such contact": "The contact could not be found",
+    "archived member": "Archived contacts cannot currently be edited via the API.",
+}
 CREDITS = {name: INVOICES[name] for name in ("account code", "tax type", "currency")}
 LISTS = {"Contacts": CONTACTS, "Invoices": INVOICES, "Payments": PAYMENTS, "CreditNotes": CREDITS}
-ALL = tuple(dict.fromkeys(f"refused: {name}" for table in (*LISTS.values(), CHANGES, ROWS) for name in table))
+ALL = tuple(
+    dict.fromkeys(f"refused: {name}" for table in (*LISTS.values(), MEMBERS, CHANGES, ROWS) for name in table)
+)
 # Of the writes where the weather is bad; an invoice or a payment is written seldom.
 SHARES = {"Invoices": 0.65, "Contacts": 0.03, "Payments": 0.5, "CreditNotes": 0.3, "": 0.06}
+GROUP = "/ContactGroups/"
+SHARE_OF_GROUP = 0.4
 
 Body = dict[str, Any]
 
 
 def share_of(target: str) -> float:
     """Give how many of the writes to that address are refused in part."""
+    path = urlsplit(target).path
+    if GROUP in path:  # who leaves one is asked for without a body: nothing of it can be refused in part
+        return SHARE_OF_GROUP if path.endswith("/Contacts") else 0.0
     return SHARES.get(urlsplit(target).path.rsplit("/", 1)[-1], SHARES[""])
 
 
@@ -79,7 +90,8 @@ def refuse(
     listed = next(name for name in (*LISTS, "records", "compositeRequest") if name in body)
     asked = body[listed]
     place = rng.randrange(len(asked))
-    name, answer = _answer(listed, asked[place], rng)
+    of_group = GROUP in request.url.path
+    name, answer = _answer(listed, asked[place], rng, MEMBERS if of_group else None)
     told: Any = {"compositeResponse": []} if listed == "compositeRequest" else []
     told = {"Id": NO_ID, "Status": "OK", listed: []} if listed in LISTS else told
     status = 200
@@ -98,10 +110,12 @@ def refuse(
     return name, httpx.Response(status, json=told)
 
 
-def _answer(listed: str, element: Body, rng: random.Random) -> tuple[str, Body]:
+def _answer(
+    listed: str, element: Body, rng: random.Random, members: Mapping[str, str] | None
+) -> tuple[str, Body]:
     if listed in LISTS:
         own, texts = f"{listed.removesuffix('s')}ID", LISTS[listed]
-        texts = CHANGES if "InvoiceID" in element else texts
+        texts = members or (CHANGES if "InvoiceID" in element else texts)
         name = rng.choice(list(texts))
         said = {"StatusAttributeString": "ERROR", "ValidationErrors": [{"Message": texts[name]}]}
         # What was asked for is echoed, with an id of zeros where there is none.

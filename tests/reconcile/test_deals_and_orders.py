@@ -74,6 +74,20 @@ def test_of_a_sale_and_its_orders_the_sale_is_invoiced_where_none_was() -> None:
     assert made(books) == {}
 
 
+def test_a_sale_that_was_deleted_after_it_was_invoiced_is_told_and_its_order_not_billed_beside_it() -> None:
+    """What is in the recycle bin was left out wherever nothing follows a sale (chaos, seed 411)."""
+    books = deals_and_orders()
+    account, _ = linked(books)
+    deal = books.won(1, account, line())
+    books.apply(books.plan())
+    books.edit(deal, IsDeleted=True)
+    assert stops(books.plan())[deal].startswith("it was deleted, and its invoice SF-")
+    order = books.activated(1, account, line(), OpportunityId=deal)
+    plan = books.plan(adopt=False)
+    assert "what is sold once is billed once" in stops(plan)[order]
+    assert list(made(books)) == []
+
+
 @pytest.mark.parametrize("unlike", [{"IsWon": False}, {"CloseDate": "2026-10-01"}, {"IsDeleted": True}])
 def test_orders_are_invoiced_of_a_sale_that_is_not(unlike: dict[str, Any]) -> None:
     books = deals_and_orders()

@@ -252,6 +252,43 @@ def test_a_months_orders_are_one_invoice_once_the_month_is_over() -> None:
     assert len(books.invoices) == 3
 
 
+@pytest.mark.parametrize(
+    "is_shown", [True, False]
+)  # a push that dies before it shows the invoice leaves it blank
+@pytest.mark.parametrize("form", [{}, {"instalments": DEPOSIT}, {"changes": "move", "withdraw": "void"}])
+def test_a_deal_that_is_won_after_its_order_was_billed_with_its_month_is_told(
+    form: dict[str, str], *, is_shown: bool
+) -> None:
+    """What stands on the invoice of a month has no invoice of its own: its deal was billed, too (chaos, seed 123)."""
+    books = later(deals_and_orders(also=MONTHLY, **form), date(2026, 12, 5))
+    account, _ = linked(books)
+    deal = books.won(1, account, line(1, 7), IsWon=False)
+    order = books.activated(1, account, line(1, 3), OpportunityId=deal)
+    books.activated(2, account, line(1, 4))
+    settle(books)
+    if not is_shown:
+        books.edit(order, Xero_Invoice_Url__c=None)
+    books.edit(deal, IsWon=True)
+    told = [why for one, why in stops(books.plan()).items() if one.startswith(deal)]
+    assert told and all("what is sold once is billed once" in why for why in told)
+    settle(books)
+    assert not billed(books, deal)
+    assert billed(books, account)["-M202611GBP"]["SubTotal"] == 7
+
+
+def test_what_came_from_a_deal_is_billed_by_the_side_that_is_billed_already() -> None:
+    books = later(deals_and_orders(), DAY)
+    account, _ = linked(books)
+    deal = books.won(1, account, line(1, 7), IsWon=False)
+    first = books.activated(1, account, line(1, 3), OpportunityId=deal)
+    settle(books)
+    books.edit(deal, IsWon=True)
+    second = books.activated(2, account, line(1, 4), OpportunityId=deal)
+    settle(books)
+    assert billed(books, first) and billed(books, second) and not billed(books, deal)
+    assert list(stops(books.plan())) == [deal]
+
+
 def test_a_deal_of_a_billed_month_is_billed_all_the_same() -> None:
     books = later(deals_and_orders(also=MONTHLY), date(2026, 12, 5))
     account, _ = linked(books)

@@ -143,6 +143,18 @@ def test_an_invoice_that_amounts_to_something_else_by_now_is_told() -> None:
     assert not stops(books.plan())
 
 
+def test_an_invoice_of_which_every_line_was_struck_since_is_told() -> None:
+    """Without lines nothing says what it amounts to, and that is no agreement (chaos, seed 99)."""
+    books = sales()
+    books.won(1, linked(books)[0], line())
+    applied(books)
+    books.salesforce["OpportunityLineItem"].clear()
+    [told] = stops(books.plan()).values()
+    assert told.startswith("it has no lines any more, and its invoice SF-")
+    one_invoice(books)["Status"] = "VOIDED"
+    assert not stops(books.plan())
+
+
 def test_a_linked_opportunity_out_of_scope_is_left_alone() -> None:
     books = sales(salesforce="{scope: \"Type is distinct from 'Internal'\"}")
     opportunity = books.won(1, linked(books)[0], line())

@@ -264,7 +264,10 @@ class Books:
 
 
 def raw_of(bodies: dict[str, dict[str, Any]]) -> pl.DataFrame:
-    rows = [(key, None, False, dumps(body), dumps(body)) for key, body in bodies.items()]
+    # As a pull keeps them: what stands in the recycle bin is a tombstone.
+    rows = [
+        (key, None, bool(body.get("IsDeleted")), dumps(body), dumps(body)) for key, body in bodies.items()
+    ]
     return conform(pl.DataFrame(rows, schema=list(RAW), orient="row", infer_schema_length=None), RAW)
 
 
