@@ -322,6 +322,7 @@ class Life:
 
     def __init__(self, world: World, shape: Shape) -> None:
         self.world, self.shape = world, shape
+        world.is_made = shape.made is not None
         self.people = Makers(world, shape.made) if shape.made else People(world)
         if shape.dialect.get("salesforce", {}).get("trigger") == "mapped_field":
             self.people.filled.add(("salesforce", "fax"))

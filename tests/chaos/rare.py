@@ -30,7 +30,7 @@ REQUIRED = (
     "event reprice", "event strike", "event lose", "event approve", "event recode", "event credit", "event answered",
     "invoice changed", "invoice withdrawn", "invoice made again", "credit made", "credit meets a fault",
     "order billed", "order meets a fault", "part billed", "part meets a fault", "month billed", "month meets a fault",
-    "month changed", "sold once told", "bill made", "bill meets a fault", "entered a group", "left a group",
+    "sold once told", "bill made", "bill meets a fault", "entered a group", "left a group",
     "membership meets a fault", "event order", "event activate", "event reopen", "event rework", "event note",
     "event amend", "event discard", "event enter", "event segment", "event regroup",
 )  # fmt: skip

@@ -129,6 +129,7 @@ class World:
         self.events: list[Body] = []
         self.seq = 0
         self.beating = False
+        self.is_made = False  # of what is made there, more meets other faults than a refusal
         self.hooks: list[Callable[[str, Machine, str, str, httpx.Request], None]] = []
         self.settings = self._settings(limits, journal_key, jwt=jwt)
         self.data = folder / "data"
@@ -256,8 +257,9 @@ class World:
             trace("http11.send_request_headers.started", {})
         fault = faults.draw(draw, kind, getattr(self.rates, f"{kind}s"))
         refusal = self.random["refusals"]
-        if self.rates.writes and kind == "write" and refusal.random() < refusals.share_of(request.url.path):
-            fault = refusals.instead_of(fault, request.url.path)
+        share = refusals.share_of(request.url.path) / (2 if self.is_made else 1)
+        if self.rates.writes and kind == "write" and refusal.random() < share:
+            fault = (self.is_made and fault) or refusals.instead_of(fault, request.url.path)
         entry = self._entry(machine, side, kind, request, fault)
 
         def forward() -> httpx.Response:
