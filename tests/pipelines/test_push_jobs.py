@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,10 +19,10 @@ from peers import Peer, account, contact, settings_for
 from push_scene import PLAN, Scene, SkippingClock, account_id, contact_id, create, frame, link, update
 from typing_extensions import override
 
+from pipelines import job_delivery, protocol
 from pipelines import outcomes as outcomes_of_push
-from pipelines import protocol
 from pipelines.intents import Ended, Intent, Operation, Request
-from pipelines.journal_intents import Sent
+from pipelines.journal_intents import Intents, Sent
 from pipelines.protocol import Job, Proof
 from pipelines.salesforce import ingest, writer
 from pipelines.settings import Limits, Push
@@ -30,6 +31,9 @@ from reconcile.errors import InvariantBroken
 from reconcile.price import Terms, price
 from reconcile.traffic import exchanges
 from sandbox.serve import start
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import kill_push
 
 BY_JOB = Push(bulk_from_rows=4)
 QUICK = Limits(late_application_s=0.2, timeout_s=3.0, retries=1, job_patience_s=10)
@@ -123,6 +127,23 @@ def test_links_and_new_records_go_as_a_job_each_from_as_many_as_the_settings_say
     assert_as_priced(scene, [*links(), *new()])
     assert outcomes(scene.push([*links(), *new()], settings_push=BY_JOB)) == {"confirmed"}
     assert told_of_jobs(scene.peer) == calls * 2
+
+
+def test_a_plan_by_jobs_and_by_collections_leaves_the_same_records_and_the_same_journal(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bit of everything: links, guarded edits, an account and its person, new records in Xero."""
+    monkeypatch.setattr(job_delivery, "first_pause_s", job_delivery.first_pause_s)  # put back afterwards
+    ends = {}
+    for by_job in (False, True):
+        kill_push.fill(scene.peer)
+        folder = scene.folder / f"by_job_{by_job}"
+        folder.mkdir()
+        Scene(scene.peer, folder).know(1, 3)
+        kill_push.work(scene.peer.line, folder, by_job=by_job)
+        ends[by_job] = kill_push.end_of(scene.peer, folder)
+        assert (len(told_of_jobs(scene.peer)) > 0) == by_job
+    assert ends[True] == ends[False]
 
 
 def assert_as_priced(scene: Scene, operations: list[dict[str, Any]]) -> None:
@@ -358,6 +379,28 @@ def test_a_job_at_work_is_left_to_it_by_a_run_that_only_looks(scene: Scene) -> N
     pace(scene.peer, queue_s=0)
     assert outcomes(scene.settle(look_only=True)) == {"confirmed"}
     assert [row["ExternalID__c"] for row in scene.accounts().values()] == [contact_id(n) for n in LINKED]
+
+
+def test_results_that_were_half_heeded_are_read_again_for_the_rest(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, calls = Intents.close, []
+
+    def dying(intents: Intents, sent: Any, *given: Any, **named: Any) -> None:
+        calls.append(sent)
+        if sent is not None and len(calls) == 2:
+            raise KeyboardInterrupt
+        close(intents, sent, *given, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Intents, "close", dying)
+        scene.push(new(), settings_push=BY_JOB)
+    with scene.journal() as journal:
+        assert journal.unsettled().height == 3
+    assert outcomes(scene.push(new(), settings_push=BY_JOB)) == {"confirmed"}
+    assert_once(scene, linked=())
+    assert [what for _, what in told_of_jobs(scene.peer)].count("successfulResults") == 2
+    assert told_of_jobs(scene.peer).count(("POST", "")) == 1
 
 
 def _interrupted(done: int, total: int, text: str) -> None:
