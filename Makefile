@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: damage stop bench-initial bench-push demo test lint bench kill slow dialects prefect-look clean lock chaos chaos-deep real-limits model model-deep mutants
+.PHONY: damage stop bench-initial bench-push bench-bulk demo test lint bench kill slow dialects prefect-look clean lock chaos chaos-deep real-limits model model-deep mutants
 .DEFAULT_GOAL := demo
 
 # Two steps: uv in a small environment of its own, then the locked packages, each checked by its hash.
@@ -92,6 +92,10 @@ bench-initial: .venv/.ready
 # A push without the network, and the journal alone, against raw sqlite3.
 bench-push: .venv/.ready
 	@$(BIN)/python -m benchmarks.push
+
+# From how many records on a push to Salesforce should go as a job: calls and seconds, both ways.
+bench-bulk: .venv/.ready
+	@$(BIN)/python -m benchmarks.bulk_push
 
 # The whole product in small worlds under faults: 0 twice, 0 lost, 0 unsettled. Resumable; again: make chaos.
 SEEDS ?= 3000

@@ -90,6 +90,7 @@ class Delivery:
         self._deferred: list[tuple[Sent, tuple[Intent, ...]]] = []
         self._marked_at = self._looked_by = timing.now()
         self.tries = Tries()
+        self.say: Callable[[str], None] = lambda _: None  # how far it is, while something lasts
 
     # -- sending
 
@@ -192,10 +193,13 @@ class Delivery:
 
     # -- heeding
 
-    def _proven(self, told: Sequence[tuple[Intent, Verdict]]) -> list[tuple[Intent, Verdict]]:
+    def _proven(
+        self, told: Sequence[tuple[Intent, Verdict]], *, since: datetime | None = None
+    ) -> list[tuple[Intent, Verdict]]:
         """Read back what Salesforce wrote, and doubt a new record that does not carry its key.
 
         Its replies name records by their place alone: in another order they would link the wrong ones.
+        since: when, by Salesforce's clock, writing began: then they are read as a list of what changed.
         """
         written = [
             (one, verdict.record_id or "")
@@ -205,6 +209,8 @@ class Delivery:
         try:
             for object_name in sorted({one.object for one, _ in written}):
                 ids = [record_id for one, record_id in written if one.object == object_name]
+                if since is not None:
+                    ids = self._looks.not_changed_since(object_name, ids, since)
                 self._looks.fetch_ids("salesforce", object_name, ids)
         except (RetryLater, LogInAgain) as error:
             return [(one, _doubted(one, verdict, str(error))) for one, verdict in told]
@@ -320,13 +326,19 @@ class Delivery:
         if sent.state == "sending" and sent.sends > 0:
             self._intents.unknown(sent, burnt=False, fence=self._lease)
         if sent.sends == 0:  # its sending is kept before the first byte leaves
-            again = self._never_written(sent, sent.live, self._timing.now())
+            again = self._never_left(sent, look_only=look_only)
         else:
-            again = self._settle(sent, sent.live, repeats=0, look_only=look_only)
+            again = self._settle_earlier(sent, look_only=look_only)
         if not look_only:
-            again += self.settle_deferred()
+            again += self.settle_deferred(self.say)
         self._outcomes.wait(again, "it never arrived; the next plan makes it anew")
         self._outcomes.stay_unknown(one for _, live in self._deferred for one in live)
+
+    def _never_left(self, sent: Sent, *, look_only: bool) -> list[Operation]:
+        return self._never_written(sent, sent.live, self._timing.now())
+
+    def _settle_earlier(self, sent: Sent, *, look_only: bool) -> list[Operation]:
+        return self._settle(sent, sent.live, repeats=0, look_only=look_only)
 
     def settle_deferred(self, say: Callable[[str], None] = lambda _: None) -> list[Operation]:
         """Give the vendors their time, and look again: what is not there now was never written.

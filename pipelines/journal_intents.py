@@ -1,7 +1,8 @@
 """Keeps intents and their requests from before they leave until their outcome is known.
 
 The steps of one request: begin (exact bytes and key durable), leaving (just before the bytes go),
-unknown or close. Each step is one transaction that checks the fencing number, and what must hold
+unknown or close. Of one that goes as a job, `job_made` comes before leaving, which then is its closing, and `job_over`
+before any of its intents ends. Each step is one transaction that checks the fencing number, and what must hold
 (`protocol`).
 """
 
@@ -23,8 +24,8 @@ from pipelines.intents import Ended, Intent, Operation, Request
 from pipelines.journal_chain import as_dict
 from pipelines.journal_knowledge import held_since, store_bases, store_decision, store_links
 from pipelines.journal_store import Fence, dumps, moment, stamp
-from pipelines.journal_tables import LIVE, dead_letters, intents, links, outcomes, requests
-from pipelines.protocol import Proof
+from pipelines.journal_tables import LIVE, dead_letters, intents, jobs, links, outcomes, requests
+from pipelines.protocol import Job, Proof
 from reconcile.bodies import loads
 from reconcile.errors import InvariantBroken
 from reconcile.mapped import OPTION
@@ -53,6 +54,7 @@ class Sent:
     created_at: datetime
     live: tuple[Intent, ...]
     plan_hash: str
+    job: Job | None = None
 
 
 class Intents:
@@ -158,6 +160,21 @@ class Intents:
             self._store.change(con, requests, requests.c.request_id == sent.request_id, **values)
             self._store.log(con, "leaving", {"request_id": sent.request_id, "sends": values["sends"]})
 
+    def job_made(self, sent: Sent, job: Job, *, fence: Fence) -> None:
+        """Keep which job holds the rows of a request, before it may be closed."""
+        row = {"request_id": sent.request_id, "job_id": job.job_id, "made_at": stamp(job.made_at)}
+        with self._store.write(fence) as con:
+            self._store.add(con, jobs, [{**row, "state": None, "over_at": None}])
+            self._store.log(con, "job_made", {"request_id": sent.request_id, "job_id": job.job_id})
+
+    def job_over(self, sent: Sent, state: str, *, fence: Fence) -> None:
+        """Keep that the job of a request was seen in a state in which it writes no more."""
+        now = stamp(self._store.now())
+        with self._store.write(fence) as con:
+            mine = jobs.c.request_id == sent.request_id
+            self._store.change(con, jobs, mine, state=state, over_at=now)
+            self._store.log(con, "job_over", {"request_id": sent.request_id, "state": state})
+
     def unknown(self, sent: Sent, *, burnt: bool, fence: Fence, status: int | None = None) -> None:
         """Keep that a request went out and nobody knows what became of it."""
         with self._store.write(fence) as con:
@@ -223,17 +240,20 @@ class Intents:
         row = con.execute(select(requests).where(requests.c.request_id == sent.request_id)).mappings().one()
         query = select(intents.c.intent_id, intents.c.state).where(intents.c.request_id == sent.request_id)
         states = dict(con.execute(query).tuples().all())
+        job = _job(con, sent.request_id)
         for intent, some in ended:
             if intent is None:
                 continue
             state = states.get(intent.intent_id, "")
             protocol.must(state in LIVE, "P5", "an intent that ends twice")
+            protocol.check_over(job, sends=row["sends"], proof=proof)
             if not some:
                 protocol.check_freed(
                     proof,
                     sends=row["sends"],
                     last_sent_at=held_since(row["last_sent_at"]),
                     was_unknown=state == "unknown",
+                    job=job,
                 )
 
     def _end_intents(
@@ -256,7 +276,7 @@ class Intents:
     def _close_request(self, con: Connection, sent: Sent, status: int | None, proof: Proof | None) -> None:
         mine = (intents.c.request_id == sent.request_id) & intents.c.state.in_(LIVE)
         if con.execute(select(func.count()).select_from(intents).where(mine)).scalar():
-            self._store.change(con, intents, mine, state="unknown")
+            self._store.change(con, intents, mine & (intents.c.state != "unknown"), state="unknown")
             state = "unknown"
         else:
             state = "not_sent" if proof is not None and proof.kind == "not_sent" else "answered"
@@ -329,6 +349,7 @@ class Intents:
             row = (
                 con.execute(select(requests).where(requests.c.request_id == sent.request_id)).mappings().one()
             )
+            job = _job(con, sent.request_id)
         return replace(
             sent,
             state=row["state"],
@@ -336,6 +357,7 @@ class Intents:
             first_sent_at=held_since(row["first_sent_at"]),
             last_sent_at=held_since(row["last_sent_at"]),
             burnt=bool(row["burnt"]),
+            job=job,
         )
 
     def live_keys(self) -> set[str]:
@@ -360,6 +382,7 @@ class Intents:
                 select(intents).where(intents.c.request_id == row["request_id"]).order_by(intents.c.position)
             )
             every = con.execute(query).mappings().all()
+            job = _job(con, row["request_id"])
         made = {one["intent_id"]: self.read(one) for one in every}
         path, _, query_text = row["path"].partition("?")
         body = self._store.unseal("requests", (row["request_id"],), row["body"])
@@ -375,6 +398,7 @@ class Intents:
             created_at=moment(row["created_at"]),
             live=tuple(made[one["intent_id"]] for one in rows),
             plan_hash=rows[0]["plan_hash"],
+            job=job,
         )
 
     def left_in(self, run_id: str) -> list[Intent]:
@@ -426,3 +450,10 @@ class Intents:
             attempt=row["attempt"],
             look=content.get("look"),
         )
+
+
+def _job(con: Connection, request_id: str) -> Job | None:
+    row = con.execute(select(jobs).where(jobs.c.request_id == request_id)).mappings().first()
+    if row is None:
+        return None
+    return Job(row["job_id"], moment(row["made_at"]), held_since(row["over_at"]))

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION: Final = "0002"  # the newest script in migrations/versions
+REVISION: Final = "0003"  # the newest script in migrations/versions
 LIVE: Final = ("sending", "unknown")  # an intent whose outcome is not known
 
 schema = MetaData()
@@ -109,6 +109,17 @@ requests = Table(
     Column("fencing", BigInteger, nullable=False),
     Column("status", Integer),
     Column("created_at", String(40), nullable=False),
+)
+
+# Of a request that goes as a job: kept before the job is closed, and so before it can write.
+jobs = Table(
+    "jobs",
+    schema,
+    Column("request_id", String(64), primary_key=True),
+    Column("job_id", String(80), nullable=False),
+    Column("made_at", String(40), nullable=False),  # by the vendor's clock
+    Column("state", String(16)),  # in which it was seen to be over
+    Column("over_at", String(40)),  # null: it may write
 )
 
 intents = Table(
@@ -231,7 +242,7 @@ audit = Table(
 
 # Whose rows the audit chain vouches for. A lease's beat would fill the chain: of it only the fencing number
 # is logged. Tokens come and go, and are authenticated where they are sealed.
-COVERED: Final = (meta, runs, plans, outcomes, requests, intents, links, bases, decisions, dead_letters)
+COVERED: Final = (meta, runs, plans, outcomes, requests, jobs, intents, links, bases, decisions, dead_letters)
 AUDIT_HEAD: Final = "audit_head"  # the one row of meta that can't be in the chain: it is the chain's end
 
 # What is sealed: table -> its sealed column and the columns that name its row.

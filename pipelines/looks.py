@@ -148,6 +148,13 @@ class Looks:
         """Read what changed since a moment of their clock."""
         self._keep_all(side, object_name, self._changed(side, object_name, since))
 
+    def not_changed_since(self, object_name: str, record_ids: Sequence[str], since: datetime) -> list[str]:
+        """Read, of Salesforce, what changed since a moment of its clock; gives those of the records that did not."""
+        self.read_changed("salesforce", object_name, since)
+        known = self._records.get(("salesforce", object_name), {})
+        stamps = {one: modified_at(known[one] or {}, "salesforce") for one in record_ids if one in known}
+        return [one for one in record_ids if (stamp := stamps.get(one)) is None or stamp < since]
+
     def _changed(self, side: str, object_name: str, since: datetime | None) -> Read:
         if object_name == GROUP_OBJECT:
             return self._read(self._clients.xero.memberships(self._memberships))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -16,6 +16,9 @@ from reconcile.model import OUTCOME_ROWS, conform
 if TYPE_CHECKING:
     from pipelines.journal import Journal
     from pipelines.journal_lease import Lease
+
+
+INTENTS_AT_ONCE: Final = 1_000  # that end in one transaction: others wait for it
 
 
 class Outcomes:
@@ -61,12 +64,15 @@ class Outcomes:
 
         proof: why those may go on.
         """
-        if not ended:
-            return
-        self.journal.intents.close(
-            sent, ended, plan_hash=self.plan_hash, fence=self.lease, status=status, proof=proof
-        )
-        self._take(one for _, some in ended for one in some)
+        # What is left of a request is unknown in between, and a sending that failed proves nothing of the unknown.
+        whole = proof is not None and proof.kind == "not_sent"
+        at_once = max(len(ended), 1) if whole else INTENTS_AT_ONCE
+        for at in range(0, len(ended), at_once):
+            part = ended[at : at + at_once]
+            self.journal.intents.close(
+                sent, part, plan_hash=self.plan_hash, fence=self.lease, status=status, proof=proof
+            )
+            self._take(one for _, some in part for one in some)
 
     def conclude(self, ended: Sequence[Ended]) -> None:
         """Keep outcomes for which nothing was sent."""

@@ -819,6 +819,7 @@ def terms_of(ctx: Context, *, since: datetime | None) -> Terms:
     invoice = ctx.mapping.invoice
     return Terms(
         guarded=ctx.settings.push.guard == "record",
+        bulk_from_rows=ctx.settings.push.bulk_from_rows,
         documents_at_once=ctx.settings.push.documents_at_once,
         history=ctx.settings.audit.history,
         xero_calls_a_minute=ctx.settings.limits.xero_calls_a_minute,

@@ -26,6 +26,7 @@ REPEATS: Final = 3  # of the same bytes under the same key
 ATTEMPTS: Final = 3  # at one operation in one push; then a person is asked
 OLD_S: Final = 30.0  # older than this, a look is no ground to write on
 LATE_LISTED_S: Final = 60.0  # so much later than its stamp may a record be listed, once a push is under way
+JOB_PATIENCE_S: Final = 1800.0  # of one job that writes; then it is aborted
 AWAKE_S: Final = 5.0  # the longest between the sending mark and the bytes
 BACKWARDS_S: Final = 5.0  # a clock that went back further proves nothing
 DONE: Final = frozenset({"confirmed", "adopted"})
@@ -43,12 +44,29 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
+class Job:
+    """The job that carries a request: it may write from when it is closed until it is over, however long that is.
+
+    made_at: by the vendor's clock; what it writes is stamped later. over_at: since when, by our clock, it is known to
+    be over (complete, failed, aborted, gone); null: it may be waiting or at work.
+    """
+
+    job_id: str
+    made_at: datetime
+    over_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Timing:
-    """The clock, and how long a vendor may take to apply what we gave up on (an assumption: none says)."""
+    """The clock, and how long a vendor may take to apply what we gave up on (an assumption: none says).
+
+    job_patience_s: how long a job of ours may be at work before it is aborted.
+    """
 
     late_application_s: float
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
+    job_patience_s: float = JOB_PATIENCE_S
 
     @property
     def horizon_s(self) -> float:
@@ -74,9 +92,11 @@ class Timing:
         """How long the vendor may still take to apply what was sent, as of a look that began then."""
         if sent.last_sent_at is None:
             return 0.0
-        longest = self.settled_after_s
-        # A clock that went backwards proves nothing: then all of the time is due.
-        return min(max((sent.last_sent_at - asked_at).total_seconds() + longest, 0.0), longest)
+        longest, last = self.settled_after_s, last_moment(sent.last_sent_at, sent.job)
+        # A clock that went backwards proves nothing: then all of the time is due. So it is while a job may run.
+        return (
+            longest if last is None else min(max((last - asked_at).total_seconds() + longest, 0.0), longest)
+        )
 
 
 class LookTooOld(Exception):
@@ -109,6 +129,17 @@ def inside_horizon(first: datetime, now: datetime, horizon_s: float) -> bool:
     A clock that went backwards proves nothing: then it doesn't.
     """
     return -BACKWARDS_S <= (now - first).total_seconds() < horizon_s
+
+
+def last_moment(last_sent_at: datetime, job: Job | None) -> datetime | None:
+    """P12: give the moment from which the vendor's time counts; null: it has not come yet.
+
+    Of a request it is its last sending. A job waits in a queue and works for as long as it takes: of that it is the
+    moment at which it was seen to be over. One that was aborted may be ending the piece that it had begun.
+    """
+    if job is None:
+        return last_sent_at
+    return None if job.over_at is None else max(last_sent_at, job.over_at)
 
 
 def may_repeat(sent: Sent, now: datetime, horizon_s: float) -> bool:
@@ -195,7 +226,27 @@ def check_leaving(
         raise HorizonPassed
 
 
-def check_freed(proof: Proof | None, *, sends: int, last_sent_at: datetime | None, was_unknown: bool) -> None:
+def check_over(job: Job | None, *, sends: int, proof: Proof | None) -> None:
+    """P12: no intent of a job ends, in whatever way, while that job may still write.
+
+    sends: how often it may have been closed; until then it is open, and writes nothing.
+    """
+    never_closed = sends == 0 or (proof is not None and proof.kind == "not_sent")
+    must(
+        job is None or never_closed or job.over_at is not None,
+        "P12",
+        "an intent that ends before its job is over",
+    )
+
+
+def check_freed(
+    proof: Proof | None,
+    *,
+    sends: int,
+    last_sent_at: datetime | None,
+    was_unknown: bool,
+    job: Job | None = None,
+) -> None:
     """P5: an intent ends without outcome, so that its operations go on, only where it was not carried out."""
     if proof is None:
         raise InvariantBroken(number="P5", found="an intent that ends without an outcome and without a proof")
@@ -204,8 +255,8 @@ def check_freed(proof: Proof | None, *, sends: int, last_sent_at: datetime | Non
     elif proof.kind == "not_sent":
         must(not was_unknown, "P5", "a sending that failed, as proof of an earlier one")
     elif sends:
-        due = (last_sent_at or datetime.max.replace(tzinfo=UTC)) + _seconds(proof.waited_s)
-        early = proof.looked_at is None or proof.looked_at < due
+        last = None if last_sent_at is None else last_moment(last_sent_at, job)
+        early = last is None or proof.looked_at is None or proof.looked_at < last + _seconds(proof.waited_s)
         must(not early, "P5", "a look that began before the vendor's time was over")
 
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -20,6 +21,7 @@ import polars as pl
 from pipelines import protocol
 from pipelines.delivery import WRITERS, Delivery
 from pipelines.intents import Ended, Intent, Operation, Request, group, key_fields, resolve, vendor_id
+from pipelines.job_delivery import JobDelivery
 from pipelines.journal_knowledge import long_moves
 from pipelines.learning import Learner
 from pipelines.looks import Looks
@@ -121,7 +123,8 @@ def settle(
 
 
 def _timing(limits: Limits | None, now: Callable[[], datetime], sleep: Callable[[float], None]) -> Timing:
-    return Timing((limits or Limits()).late_application_s, now, sleep)
+    limits = limits or Limits()
+    return Timing(limits.late_application_s, now, sleep, limits.job_patience_s)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Work:
         )
         looks.ask_for(operations)
         learner = Learner(self.mapping, looks, outcomes)
-        return Delivery(self.clients, outcomes, learner, looks, self.timing, self.run_id)
+        return JobDelivery(self.clients, outcomes, learner, looks, self.timing, self.run_id)
 
 
 def carry_out(
@@ -189,6 +192,8 @@ def settle_all(work: Work, *, look_only: bool = False) -> list[Ended]:
         if work.progress is not None:
             work.progress(place, len(left), "settling what an earlier run left unknown")
         delivery = work.delivery(sent.plan_hash, [op for one in sent.live for op in one.operations])
+        if work.progress is not None:
+            delivery.say = partial(work.progress, place, len(left))
         delivery.settle_earlier(sent, look_only=look_only)
         ended += delivery.outcomes.ended.values()
     if left:
@@ -228,6 +233,7 @@ class Push:
         self._outcomes, self._learner, self._looks = delivery.outcomes, delivery.learner, delivery.looks
         self._tries, self._total = delivery.tries, 0
         self._key_fields = key_fields(work.mapping)
+        delivery.say = self._tell
 
     def run(self, operations: Sequence[Operation]) -> None:
         """Carry them all out, as far as it goes."""

@@ -99,6 +99,7 @@ class Limits(Section):
     late_application_s: float = Field(
         default=90, gt=0
     )  # the longest a vendor may take to apply what we gave up on
+    job_patience_s: float = Field(default=1800, gt=0)  # the longest that one of our jobs is waited for
 
     @field_validator("max_amount", mode="before")
     @classmethod
@@ -140,6 +141,8 @@ class Push(Section):
     documents_at_once: int = Field(default=50, ge=1, le=50)  # invoices in one request
     # record: each update of Salesforce that people's edits can meet goes by itself, on a condition
     guard: Literal["collection", "record"] = "record"
+    # So many new records of one object, or writes of our own fields, go as one job of Bulk API 2.0.
+    bulk_from_rows: int = Field(default=2_000, ge=1)
 
 
 class Audit(Section):

@@ -22,6 +22,11 @@ MAKES_LINK: Final = ("link", "create")
 PURPOSES: Final = ("identity", "look", "write", "read_back", "read_again")
 RECORDS_A_REQUEST: Final = {"salesforce": 200, "xero": 50}
 GUARDED_A_REQUEST: Final = 25
+# Of a job of Salesforce's: its rows, and its calls: make, give rows, close, ask, read what was written. It is left
+# alone for as long as it needs at that pace, so that it is asked once; a slower org costs a few questions more.
+ROWS_A_JOB: Final = 10_000
+CALLS_A_JOB: Final = 5
+JOB_ROWS_A_S: Final = 1_000
 ALONE: Final = ("Payment", TRACKING_OPTION)  # of Xero: one a request
 ASKED_AT_ONCE: Final = {"salesforce": 200, "xero": 40}  # ids or keys in one question
 ROWS_A_PAGE: Final = {"salesforce": 2000, "xero": 1000}
@@ -39,6 +44,7 @@ class Terms:
     """
 
     guarded: bool = True  # push.guard: record
+    bulk_from_rows: int = 2_000  # push.bulk_from_rows
     documents_at_once: int = 50
     history: str = "all"  # audit.history
     xero_calls_a_minute: int = 60
@@ -59,10 +65,13 @@ def price(operations: pl.DataFrame, terms: Terms) -> dict[str, dict[str, int]]:
     for side in SIDES:
         mine = requests.filter(pl.col("system") == side)
         found[side]["identity"] = 1
-        found[side]["write"] = mine["request"].n_unique()
+        found[side]["write"] = _writes(mine)
         found[side]["read_again"] = _read_again(records.filter(pl.col("system") == side), side, terms)
     back = requests.filter(pl.col("system") == "salesforce")
-    found["salesforce"]["read_back"] = _parts(back, "salesforce")
+    listed = back.filter("by_job").group_by("request").len()["len"]
+    found["salesforce"]["read_back"] = _parts(back.filter(~pl.col("by_job")), "salesforce") + sum(
+        -(-count // ROWS_A_PAGE["salesforce"]) for count in listed
+    )
     for side, calls in _looks(records, requests, terms).items():
         found[side]["look"] = calls
     return found
@@ -170,9 +179,15 @@ def _waves(operations: pl.DataFrame) -> pl.DataFrame:
 
 
 def requests_of(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """Add request: which records go in one call."""
+    """Add request: which records go in one call, or as one job (by_job)."""
+    # Only what nobody edits, as the writer has it; by how many there are in their wave.
+    able = ~pl.col("edited") & (pl.col("system") == "salesforce")
+    many = able.sum().over("wave", "system", "object", "creates")
+    records = records.with_columns(by_job=able & (many >= terms.bulk_from_rows), many=many)
+    jobs = (pl.col("many") + ROWS_A_JOB - 1) // ROWS_A_JOB
     size = (
-        pl.when("guarded").then(GUARDED_A_REQUEST)
+        pl.when("by_job").then((pl.col("many") + jobs - 1) // jobs)
+        .when("guarded").then(GUARDED_A_REQUEST)
         .when(pl.col("object").is_in(ALONE) | pl.col("leaves"), pl.col("system") == "xero").then(1)
         .when(pl.col("object").is_in(["Invoice", "Bill"]), pl.col("system") == "xero").then(terms.documents_at_once)
         .when(pl.col("system") == "xero").then(RECORDS_A_REQUEST["xero"])
@@ -182,11 +197,20 @@ def requests_of(records: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     lot = (
         pl.when("guarded")
         .then(pl.lit("guarded"))
-        .otherwise(pl.format("{} {} {} {}", "object", "creates", pl.col("group").fill_null(""), "leaves"))
+        .otherwise(
+            pl.format(
+                "{} {} {} {} {}", "object", "creates", pl.col("group").fill_null(""), "leaves", "by_job"
+            )
+        )
     )
     lots = records.with_columns(lot=lot).sort("wave", "system", "lot", "object", maintain_order=True)
     nth = pl.int_range(pl.len()).over("wave", "system", "lot") // size
     return lots.with_columns(request=pl.format("{} {} {} {}", "wave", "system", "lot", nth.cast(pl.String)))
+
+
+def _writes(requests: pl.DataFrame) -> int:
+    jobs = requests.filter("by_job")["request"].n_unique()
+    return requests["request"].n_unique() + jobs * (CALLS_A_JOB - 1)
 
 
 def _parts(requests: pl.DataFrame, side: str) -> int:

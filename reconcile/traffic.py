@@ -74,6 +74,13 @@ LISTED_CALL: Final = {
 }
 IDENTITY: Final = {"salesforce": 250, "xero": 900}
 
+# Of a job of Salesforce's: what its calls carry besides rows and names, beyond what stands around five calls; what a
+# row has besides its values, as it is given, and as the result repeats it, which comes as it is, not compressed.
+JOB_SENT: Final = {"new": 25, "known": -15}
+JOB_RECEIVED: Final = {"new": 1_350, "known": 1_235}
+JOB_ROW_SENT: Final = {"new": 1, "known": len(f"{ID},\n")}
+JOB_ROW_TOLD: Final = {"new": len(f'"{ID}","true",\n'), "known": len(f'"{ID}","false","{ID}",\n')}
+
 # What Xero adds to a new record beyond what was sent (ids, stamps, slots, sums), and to each of its lines.
 ADDED: Final = {"Contact": 515, "Invoice": 750, "Bill": 750, "CreditNote": 750}
 ADDED_ELSE: Final = 400
@@ -102,6 +109,7 @@ MADE_FIELDS: Final = {
 }
 MADE_ID: Final = r'\{"\$from":"[^"]*"(?:,"prefix":"([^"]*)")?(?:,"suffix":"([^"]*)")?\}'
 BLANK: Final = r'"\w+":(?:null|""),?'
+NAME: Final = r'"\w+":'
 LINE: Final = '"UnitAmount":'
 SOURCES: Final = {one.prefix: name for name, one in SOURCE_OBJECTS.items()}
 FIELD: Final = 18  # quotes, colon, comma, and what a field holds as a rule
@@ -202,12 +210,16 @@ def _lots(
         .agg(
             pieces=pl.len(),
             body=pl.col("sent").str.len_bytes().sum(),
+            cells=_cells_bytes().sum(),
+            values=pl.col("sent").str.count_matches(NAME).sum(),
+            names=pl.col("sent").str.extract_all(NAME).list.join("").str.len_bytes().sum(),
             grown=(_shown_bytes("sent") - _shown_bytes("native_before")).sum(),
             lines=pl.col("sent").str.count_matches(LINE, literal=True).sum(),
         )
     )
     counted = records.group_by("system", "object", "creates").agg(
-        pl.col("guarded", "edited").sum(),
+        pl.col("guarded", "edited", "by_job").sum(),
+        jobs=pl.col("request").filter("by_job").n_unique(),
         writes=pl.len(),
         records=pl.col("record").n_unique(),
         fresh=pl.col("fresh").sum(),
@@ -236,9 +248,10 @@ def _after(lot: Mapping[str, Any], weights: Mapping[str, float]) -> float:
 def _writes(lots: Iterable[Mapping[str, Any]], weights: Mapping[str, float]) -> Iterable[Exchange]:
     for lot in lots:
         system, name, writes = lot["system"], lot["object"], lot["writes"]
-        kinds = {"guarded": lot["guarded"], "new" if lot["creates"] else "known": writes - lot["guarded"]}
-        # The pieces of one record go as one body.
-        sent = lot["body"] - lot["pieces"] + writes
+        kind, by_job = "new" if lot["creates"] else "known", lot["by_job"]
+        kinds = {"guarded": lot["guarded"], kind: writes - lot["guarded"] - by_job}
+        # The pieces of one record go as one body. Those of jobs are taken to be as long as the others.
+        sent = (lot["body"] - lot["pieces"] + writes) * (writes - by_job) / writes
         sent += sum(
             (len(SENT_ROW[system, kind]) + (0 if (system, kind) == ("xero", "new") else len(name))) * rows
             for kind, rows in kinds.items()
@@ -246,11 +259,25 @@ def _writes(lots: Iterable[Mapping[str, Any]], weights: Mapping[str, float]) -> 
         )
         if system == "salesforce":
             answered = sum(len(ANSWERED_ROW[system, kind]) * rows for kind, rows in kinds.items())
+            yield system, name, "write", None, by_job, *_by_job(lot, kind)
             yield system, name, "read_back", None, writes, 0, writes * lot["after"]
         else:
             answered = writes * (lot["after"] + _answered(lot, weights))
         kind = ("made" if lot["creates"] else "changed") if system == "xero" else None
         yield system, name, "write", kind, writes, sent, answered
+
+
+def _by_job(lot: Mapping[str, Any], kind: str) -> tuple[float, float]:
+    """Give what the jobs of a lot send and receive."""
+    rows, writes = lot["by_job"], lot["writes"]
+    cells, quotes, header = (
+        lot["cells"] * rows / writes,
+        2 * lot["values"] * rows / writes,
+        lot["names"] / writes,
+    )
+    sent = cells + JOB_ROW_SENT[kind] * rows + (JOB_SENT[kind] + header) * lot["jobs"]
+    told = cells + quotes + JOB_ROW_TOLD[kind] * rows + (JOB_RECEIVED[kind] + header) * lot["jobs"]
+    return sent, told
 
 
 def _answered(lot: Mapping[str, Any], weights: Mapping[str, float]) -> float:
@@ -484,6 +511,11 @@ def _sent() -> pl.Expr:
         body = body.str.replace_all(pattern, told)
     guid, own = (body.str.replace_all(MADE_ID, f'"${{1}}{of_length}${{2}}"') for of_length in (GUID, ID))
     return pl.when(pl.col("system") == "salesforce").then(guid).otherwise(own)
+
+
+def _cells_bytes() -> pl.Expr:
+    """Give how long the values of a body are in a row of CSV, with what stands between them."""
+    return pl.col("sent").str.replace_all(NAME, "").str.replace_all(r'[{}"]', "").str.len_bytes()
 
 
 def _shown_bytes(piece: str) -> pl.Expr:

@@ -3,6 +3,7 @@
     python tests/kill_push.py                 at every point
     python tests/kill_push.py --points 20     at so many, spread over all
     python tests/kill_push.py --twice         the next run is killed too, at the same number
+    python tests/kill_push.py --by-job        with a job of Bulk API for all that may go as one
 
 `make kill-push` runs it. Each case: a fresh pair of systems, a push that dies (SIGKILL), a push that does
 not. The systems must hold the same records, the journal the same links and bases, and no record may have
@@ -87,24 +88,31 @@ def fill(peer: Peer) -> None:
     """Put both systems back to where the plan begins."""
     for side in KINDS:
         peer.control(side, "POST", "reset", {"seed": False})
+    peer.control("salesforce", "POST", "bulk", {"rows_per_s": 0})
     peer.load("salesforce", [account(n) for n in (1, 2, 3, 9)])
     people = contact(10, FirstName="Ada", LastName="Byron")
     peer.load("xero", [*(contact(n) for n in (1, 2, 3)), people])
 
 
-def work(line: dict[str, Any], folder: Path) -> None:
+def work(line: dict[str, Any], folder: Path, *, by_job: bool = False) -> None:
     """One run, in a process of its own: it settles what the one before left, and pushes the same plan."""
     import polars as pl
 
+    from pipelines import job_delivery
+    from pipelines.settings import Push
+
+    job_delivery.first_pause_s = lambda _: 0.02  # type: ignore[assignment]
+
     scene = Scene(Peer(line, folder, settings_for(line, folder)), folder)
     moves = pl.DataFrame([move_of(2, "name", '{"Name":"Company 2"}', '{"Name":"Company 2"}', "agreed")])
-    scene.push(operations(), moves=moves)
+    scene.push(operations(), moves=moves, settings_push=Push(bulk_from_rows=1) if by_job else None)
 
 
 class Runner:
     """Runs `work` in processes that may be killed; they are forked off one that has loaded everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_job: bool = False) -> None:
+        self.by_job = by_job
         self._nursery = subprocess.Popen(
             [sys.executable, str(HERE), "--nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -118,7 +126,7 @@ class Runner:
 
     def run(self, line: dict[str, Any], folder: Path, *, crash_at: int | None = None) -> int:
         """Give the exit code of one run (-9: killed)."""
-        wanted = {"line": line, "folder": str(folder), "crash_at": crash_at}
+        wanted = {"line": line, "folder": str(folder), "crash_at": crash_at, "by_job": self.by_job}
         self._nursery.stdin.write(json.dumps(wanted) + "\n")
         self._nursery.stdin.flush()
         code = int(self._nursery.stdout.readline())
@@ -146,7 +154,7 @@ def live(wanted: dict[str, Any]) -> None:
     if wanted["crash_at"] is not None:
         os.environ["RECONCILE_CRASH_AT"] = str(wanted["crash_at"])
     try:
-        work(wanted["line"], folder)
+        work(wanted["line"], folder, by_job=wanted["by_job"])
     except BaseException:  # noqa: BLE001 (the process ends here, whatever it was)
         (folder / "error").write_text(traceback.format_exc())
         os._exit(1)
@@ -238,18 +246,19 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=0, help="how many, spread over all; 0: every one")
     parser.add_argument("--twice", action="store_true", help="kill the run after it too")
     parser.add_argument("--nursery", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--by-job", action="store_true", help="send what may go as a job of Bulk API as one")
     options = parser.parse_args()
     if options.nursery:
         nursery()
         return
-    sweep(options.points, twice=options.twice)
+    sweep(options.points, twice=options.twice, by_job=options.by_job)
 
 
-def sweep(wanted: int, *, twice: bool) -> None:
+def sweep(wanted: int, *, twice: bool, by_job: bool) -> None:
     from sandbox.serve import start
 
     with (
-        Runner() as runner,
+        Runner(by_job=by_job) as runner,
         tempfile.TemporaryDirectory() as root,
         start(Path(root) / "sandbox", seed="empty", limits="off") as line,
     ):

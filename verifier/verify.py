@@ -11,7 +11,9 @@ Exit code 0: all of it holds; 1: something does not; 2: a file can't be read, or
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
+import io
 import json
 import re
 import sys
@@ -22,6 +24,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import polars as pl
 
@@ -33,6 +36,10 @@ STATES = ("IsDeleted", "Status", "ContactStatus")
 CLOSED = {True, "ARCHIVED", "GDPRREQUEST", "VOIDED", "DELETED"}
 LOGINS = ("/connect/", "/oauth2/", "/sandbox/")
 GROUPED = re.compile(r".*/ContactGroups/([\w-]+)/Contacts/?([\w-]*)")
+JOB = re.compile(
+    r".*jobs/ingest/?(\w*)(?:/batches)?(?:\?.*)?"
+)  # of Salesforce: rows of CSV, written once it is closed
+CLOSES = hashlib.sha256(b'{"state":"UploadComplete"}').hexdigest()
 GUARDED = re.compile(r"PATCH /services/data/v[\d.]+/sobjects/(\w+)/(\w+)")  # a subrequest of a composite
 Json = Any
 
@@ -223,6 +230,11 @@ def verify_intended(case: Case, place: str, request: Json, row: Json | None) -> 
 
 def elements_of(request: Json) -> list[Json]:
     """Give the records that a body writes; a contact that enters or leaves a group as "group/contact"."""
+    if JOB.fullmatch(request["path"]):
+        kind = parse_qs(request["path"].partition("?")[2])["object"][0]
+        rows = csv.DictReader(io.StringIO(request["body"], newline=""))
+        told = ({name: None if it == "#N/A" else it for name, it in row.items() if it} for row in rows)
+        return [{"attributes": {"type": kind}, "id": row.pop("Id", None), **row} for row in told]
     body, group = parse(request["body"] or "{}"), GROUPED.fullmatch(request["path"])
     if group:
         who = [group[2]] if group[2] else [one["ContactID"] for one in body["Contacts"]]
@@ -250,6 +262,8 @@ def verify_intent(
     wanted = merged(filled(parse(one["native_after"] or "{}"), ids) for one in planned)
     if intent["action"] == "create" and intent["key_field"] and not wanted.get(intent["key_field"]):
         wanted[intent["key_field"]] = planned[0]["source_id"]
+    if JOB.fullmatch(request["path"]):
+        wanted = {name: as_cell(value) for name, value in wanted.items()}
     sent = {name: value for name, value in element.items() if name not in ("attributes", "id")}
     kind = element.get("attributes", {}).get("type", intent["object"])
     case.need(kind == intent["object"], place, "its body names another object")
@@ -258,6 +272,10 @@ def verify_intent(
         named = sent.pop(own, element.get("id", intent["record_id"]))
         case.need(bare(named) == bare(intent["record_id"]), place, "its body names another record")
     case.need(alike(wanted, sent), place, f"intent {intent['intent_id'][:10]} wrote what was not planned")
+
+
+def as_cell(value: Json) -> Json:
+    return value or None if value is None or isinstance(value, (str, dict)) else canonical(value).strip('"')
 
 
 def merged(pieces: Iterable[Json]) -> dict[str, Json]:
@@ -352,19 +370,27 @@ def verify_history(case: Case) -> None:
         what = one["path"] if one.get("body") == "" else one["sha256"]  # no bytes: told apart by it
         known.setdefault((one["system"], what, one["idempotency_key"]), []).append(one)
     applied, arrived, made = Counter[Json](), Counter[Json](), Counter[tuple[str, str]]()
+    jobs, begun = dict[str, str](), set[str]()  # a job -> the hash of its rows; those that wrote
     for side, row in ((side, row) for side, rows in (case.history or {}).items() for row in rows):
         ours = any(row["client"] in one["writers"][side] for one in case.certificates)
         if not ours or row["method"] in ("GET", "HEAD") or any(word in row["path"] for word in LOGINS):
             continue
-        where, key = f"{side} {row['n']}", (side, row["body_sha256"] or row["path"], row["idempotency_key"])
+        sha, job = row["body_sha256"], JOB.fullmatch(row["path"])
+        if job and (row["method"] == "POST" or (row["method"] == "PATCH" and sha != CLOSES)):
+            continue  # it makes a job, or ends one: that writes nothing
+        if job:
+            sha = jobs.setdefault(job[1], sha if row["method"] == "PUT" else "rows that nobody gave")
+        where, key = f"{side} {row['n']}", (side, sha or row["path"], row["idempotency_key"])
         some = known.get(key, [])
         case.need(some, where, "a write of ours that no certificate has")
         there = (row["method"], row["path"] + (f"?{row['query']}" if row["query"] else ""))
-        same = not some or any(there[0] == r["method"] and there[1].endswith(r["path"]) for r in some)
+        same = job or not some or any(there[0] == r["method"] and there[1].endswith(r["path"]) for r in some)
         case.need(same, where, "it went to another address than was kept")
-        arrived[key] += 1
-        applied[key] += row["applied"]
-        if some and row["applied"]:
+        wrote = row["method"] == "JOB" or (row["applied"] and not job)
+        arrived[key] += row["method"] == "PATCH" if job else 1
+        applied[key] += wrote and (not job or job[1] not in begun)
+        begun |= {job[1]} if job and wrote else set()
+        if some and wrote:
             made.update((side, bare(change[2])) for change in row["changes"] or [] if change[0] == "create")
     for key, some in known.items() if case.history else ():
         where, times = f"request {some[0]['request_id'][:10]}", applied[key]

@@ -105,12 +105,20 @@ class SalesforceClient:
             raise unexpected(SIDE, "/services/data", reply.content, "a list of versions")
         return [str(entry.get("version")) for entry in found if isinstance(entry, dict)]
 
-    def send(self, method: str, path: str, body: bytes | None, *, accept: str = "application/json") -> Reply:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        accept: str = "application/json",
+        content: str = "application/json",
+    ) -> Reply:
         """Send exactly these bytes to a path below /services/data/vXX.X/, for the caller to judge.
 
         Raises ReadOnly, RateLimited, NotConnected, OutcomeUnknown, LoginRefused.
         """
-        own = {"Content-Type": "application/json", "Accept": accept}
+        own = {"Content-Type": content, "Accept": accept}
         reply = self._authorised(method, self.root + path, headers=own, content=body)
         return Reply(reply.status_code, reply.headers, reply.content, SIDE)
 

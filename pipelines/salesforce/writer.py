@@ -5,7 +5,8 @@ allOrNone=false: an HTTP 200 tells nothing, each row has its own fate. With the 
 people edit goes as a subrequest of a composite, up to 25 in one call, each on the condition that nobody has
 touched its record since it was looked at. A subrequest takes every header that its resource takes, with
 If-Modified-Since as the documentation's own example (api_rest, requests_composite and
-intro_rest_conditional_requests).
+intro_rest_conditional_requests). New records, and updates of fields that only we write, go as an ingest job where
+they are many (`ingest.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from pipelines import exact
 from pipelines.intents import Intent, Request, Verdict, without_values
+from pipelines.salesforce import ingest
 from pipelines.settings import Push
 from reconcile.bodies import dumps
 from reconcile.ids import long_id
@@ -36,7 +38,10 @@ THERE_ALREADY: Final = frozenset({"DUPLICATE_VALUE", "DUPLICATE_EXTERNAL_ID"})
 
 
 def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request]:
-    """Give the requests that carry these intents: by object and action, at most 200 or 25 guarded in each."""
+    """Give the requests that carry these intents, by object and action: at most 200, or 25 guarded, in each.
+
+    From `how.bulk_from_rows` on they are jobs, of as many as fit.
+    """
     made: list[Request] = []
     ordered = sorted(intents, key=_order)
     if how is not None and how.guard == "record":
@@ -47,6 +52,11 @@ def requests(intents: Sequence[Intent], how: Push | None = None) -> list[Request
             made.append(Request(SIDE, "POST", GUARDED, "", b"", batch))
     for (object_name, action), found in groupby(ordered, key=lambda i: (i.object, i.action)):
         some = list(found)
+        able = ingest.fitting(some) if how is not None and len(some) >= how.bulk_from_rows else []
+        if how is not None and able and len(able) >= how.bulk_from_rows:
+            made += ingest.requests(able)
+            taken = {one.intent_id for one in able}
+            some = [one for one in some if one.intent_id not in taken]
         for at in range(0, len(some), AT_ONCE):
             batch = tuple(some[at : at + AT_ONCE])
             path = PATH if action == "update" else f"{PATH}/{object_name}/{batch[0].key_field}"
@@ -120,6 +130,38 @@ def read(request: Request, status: int, body: bytes) -> list[Verdict]:
     if 400 <= status < 500:
         return _refused_whole(request, status, rows or [])
     return [Verdict("unknown", message=f"HTTP {status}") for _ in request.intents]
+
+
+def read_job(request: Request, found: ingest.Results, *, untouched: bool) -> list[Verdict]:
+    """Read, for each intent of a request, what its job tells of its row.
+
+    untouched: what the job left is certainly not written; else it may have been at it when it was ended.
+    """
+    told = ingest.by_key(found, ingest.column_of(request.intents[0]))
+    return [_read_told(one, told.get(ingest.key_of(one), []), untouched) for one in request.intents]
+
+
+def _read_told(intent: Intent, told: Sequence[tuple[str, dict[str, str]]], untouched: bool) -> Verdict:
+    if len(told) != 1:
+        return Verdict(
+            "unknown", message="the job tells nothing of it" if not told else "the job tells two things"
+        )
+    place, row = told[0]
+    if place == "left":
+        why = "the job did not come to it"
+        return Verdict("again" if untouched else "unknown", message=why)
+    if place == "refused":
+        return _refused(intent, [_told_error(row.get("sf__Error", ""))])
+    made = {"true": True, "false": False}.get(row.get("sf__Created", "").lower())
+    return _read_row(intent, 0, {"id": row.get("sf__Id"), "success": True, "created": made})
+
+
+def _told_error(text: str) -> dict[str, Any]:
+    """Take CODE:what is wrong:Field, Field -- apart, as a job tells of a row. Recorded."""
+    code, _, rest = text.partition(":")
+    said, _, named = rest.rpartition(":")
+    fields = [name for name in re.split(r"[,\s]+", named.removesuffix("--")) if name]
+    return {"statusCode": code.strip(), "message": said, "fields": fields}
 
 
 def _read_guarded(intent: Intent, place: int, row: dict[str, Any] | None) -> Verdict:

@@ -16,7 +16,7 @@ from pipelines.intents import Ended, Intent, Operation, Request
 from pipelines.journal import Journal
 from pipelines.journal_intents import Sent
 from pipelines.journal_lease import Lease
-from pipelines.protocol import Proof
+from pipelines.protocol import Job, Proof
 from reconcile.match import link_id
 from reconcile.model import BASE_MOVES
 
@@ -109,6 +109,12 @@ def fill(journal: Journal) -> None:
         sent = begin(journal, lease, intent_of(3), intent_of(4))
         leave(journal, lease, sent)
         journal.intents.unknown(sent, burnt=False, fence=lease)
+        job = begin(journal, lease, intent_of(6))
+        journal.intents.job_made(job, Job("750000000000001AAA", job.created_at), fence=lease)
+        leave(journal, lease, job)
+        journal.intents.job_over(job, "JobComplete", fence=lease)
+        six = job.live[0]
+        journal.intents.close(job, [(six, confirmed(six))], plan_hash=PLAN, fence=lease, status=200)
         not_sent = begin(journal, lease, intent_of(5))
         journal.intents.close(
             not_sent, [(not_sent.live[0], ())], plan_hash=PLAN, fence=lease, proof=Proof("not_sent")

@@ -402,7 +402,7 @@ def test_a_journal_of_the_first_version_is_taken_over_with_its_rows(tmp_path: Pa
     with opened(file) as journal:
         found = journal.verify()
         assert found.ok and found.rows > 100 and not journal.trouble
-        assert journal.get_meta("pair") == "acme" and REVISION == "0002"
+        assert journal.get_meta("pair") == "acme" and REVISION == "0003"
         with journal.lease("acme", "test", 60) as lease:
             assert lease.fencing == 8
     change(file, "update meta set value = 'other' where name = 'pair'")

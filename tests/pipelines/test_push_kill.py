@@ -18,13 +18,14 @@ SEED = 20261124
 
 
 @pytest.mark.timeout(280)
-def test_a_push_that_was_killed_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_job", [False, True])
+def test_a_push_that_was_killed_ends_as_an_undisturbed_one(tmp_path: Path, by_job: bool) -> None:
     with (
-        kill_push.Runner() as runner,
+        kill_push.Runner(by_job=by_job) as runner,
         start(tmp_path / "sandbox", seed="empty", limits="off") as line,
     ):
         peer = Peer(line, tmp_path, settings_for(line, tmp_path))
         expected, points = kill_push.undisturbed(runner, peer, tmp_path / "whole")
         assert points >= 40
-        for point in sorted(random.Random(SEED).sample(range(1, points + 1), 3)):
+        for point in sorted(random.Random(SEED).sample(range(1, points + 1), 2 if by_job else 3)):
             kill_push.killed_at(runner, point, peer, tmp_path / f"at_{point}", expected)

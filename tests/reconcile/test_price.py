@@ -75,6 +75,26 @@ def test_ids_and_what_shows_xero_are_nobodys_edit_and_go_unguarded() -> None:
     assert of(*rows)["salesforce"]["write"] == 1
 
 
+@pytest.mark.parametrize(
+    ("count", "write", "read_back"),
+    [(1_999, 10, 10), (2_000, 5, 1), (10_000, 5, 5), (10_001, 10, 6)],
+)
+@pytest.mark.parametrize("what", [operation, creating])
+def test_from_a_number_on_what_only_we_write_goes_as_jobs(
+    what: Any, count: int, write: int, read_back: int
+) -> None:
+    given = {} if what is creating else {"unit": "reference", "action": "link"}
+    rows = [what(n, "salesforce", **given) for n in range(count)]
+    found = price(frame(*rows), NO_HISTORY)["salesforce"]
+    assert (found["write"], found["read_back"]) == (write, read_back)
+
+
+def test_what_people_edit_goes_as_no_job_however_much_it_is() -> None:
+    rows = [operation(n, "salesforce") for n in range(2_500)]
+    assert of(*rows)["salesforce"]["write"] == 100
+    assert of(*rows, terms=Terms(guarded=False, history="none"))["salesforce"]["write"] == 13
+
+
 def test_units_of_one_record_share_a_call_and_creates_go_apart() -> None:
     rows = [operation(n) for n in range(50)]
     twice = [*rows, *(row | {"operation_id": f"{row['operation_id']}b", "unit": "fax"} for row in rows)]

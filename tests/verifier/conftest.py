@@ -21,7 +21,9 @@ def true(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     with running(folder) as pair:
         pair.enable_writes()
         first = pair.plan()
-        pair.apply(first, ["link", "fill"])
+        pair.set("push", bulk_from_rows=15)
+        pair.apply(first, ["link", "fill"])  # the links of one object are a job
+        pair.set("push", bulk_from_rows=2_000)
         pair.apply(first)
         pair.adopt()
         (account, _), (_, contact), *_ = pair.linked()

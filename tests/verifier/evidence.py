@@ -50,8 +50,9 @@ class Evidence:
             yield from one["requests"]
 
     def request(self, **wanted: Any) -> Json:
-        """Give the first request of which these hold; action is that of its first intent."""
-        for one in self.requests():
+        """Give the first request of which these hold; action is that of its first intent; job: it went as one."""
+        by_job = wanted.pop("job", False)
+        for one in (one for one in self.requests() if one["path"].startswith("jobs/") == by_job):
             told = {**one, "action": one["intents"][0]["action"], "many": len(one["intents"]) > 1}
             if all(told[name] == value for name, value in wanted.items()):
                 return one
@@ -66,7 +67,8 @@ class Evidence:
 
     def logged(self, request: Json) -> Json:
         rows = self.history[request["system"]]
-        return next(row for row in rows if row["body_sha256"] == request["sha256"] and row["applied"])
+        mine = [row for row in rows if row["body_sha256"] == request["sha256"]]
+        return next(row for row in mine if row["applied"] or "/jobs/" in row["path"])
 
     def plan(self) -> PlanFiles:
         return self.plans[self.certificates[0]["plan"]["hash"]]
