@@ -15,7 +15,7 @@ import polars as pl
 from reconcile import model
 
 if TYPE_CHECKING:
-    from pipelines.planning import Decided
+    from pipelines.decided import Decided
     from pipelines.warehouse import Snapshot
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipelines.context import Context, opened
-from pipelines.planning import last_plan
-from pipelines.plans import Planned
+from pipelines.plans import Planned, last_plan
 from pipelines.runs import operations_left
 from pipelines.settings import load_settings
 from reconcile import model

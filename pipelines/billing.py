@@ -26,7 +26,7 @@ from reconcile.documents import read_organisation
 from reconcile.invoices import contacts
 
 if TYPE_CHECKING:
-    from pipelines.planning import Decided
+    from pipelines.decided import Decided
     from pipelines.warehouse import Snapshot, Warehouse
     from reconcile.mapped import BillMapping
     from reconcile.operations import Part

@@ -10,7 +10,7 @@ from reconcile.mapped import GROUP_OBJECT, MEMBERSHIP
 from reconcile.memberships import membership_operations, unlike_memberships
 
 if TYPE_CHECKING:
-    from pipelines.planning import Decided
+    from pipelines.decided import Decided
     from pipelines.warehouse import Snapshot, Warehouse
 
 

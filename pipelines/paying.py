@@ -12,7 +12,7 @@ from reconcile.agreed import UNIT, WITHDRAWN
 from reconcile.payments import ENTITY, Books, bank_account, payments, read_taken, taken_records
 
 if TYPE_CHECKING:
-    from pipelines.planning import Decided
+    from pipelines.decided import Decided
     from pipelines.warehouse import Snapshot, Warehouse
     from reconcile.mapped import PaymentMapping
 

@@ -7,16 +7,20 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from reconcile.closing import ALARM
 from reconcile.errors import PlanUnusable
 from reconcile.model import PHASES
+
+if TYPE_CHECKING:
+    from pipelines.context import Context
+    from pipelines.journal import PlanRow
 
 TABLES: Final = (
     "operations",  # model.OPERATIONS
@@ -263,3 +267,19 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+# --- the newest ------------------------------------------------------------------------------------------
+
+
+def last_plan(ctx: Context) -> Planned | None:
+    for row in ctx.journal.plans(limit=1):
+        try:
+            return replace(stored(ctx, row), state=row.state)
+        except PlanUnusable:
+            return None
+    return None
+
+
+def stored(ctx: Context, row: PlanRow) -> Planned:
+    return load(ctx.plans_folder, row.plan_hash, seal=row.manifest.get("seal"))

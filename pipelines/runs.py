@@ -24,8 +24,9 @@ from pipelines.clients import identify
 from pipelines.context import Context as Context
 from pipelines.context import open_context as open_context
 from pipelines.planning import PlanOptions as PlanOptions
-from pipelines.planning import last_plan, make_plan, stored, terms_of
-from pipelines.plans import Planned
+from pipelines.planning import make_plan
+from pipelines.plans import Planned, last_plan, stored
+from pipelines.sealing import terms_of
 from pipelines.settling import SWEPT, new_disagreement
 from reconcile import model
 from reconcile.errors import (

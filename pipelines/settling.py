@@ -28,7 +28,7 @@ from reconcile.showing import (
 from reconcile.timezones import zone_of
 
 if TYPE_CHECKING:
-    from pipelines.planning import Decided
+    from pipelines.decided import Decided
     from pipelines.plans import Planned
     from pipelines.warehouse import Snapshot, Warehouse
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from pipelines.context import Context
 from pipelines.journal import RunRow
-from pipelines.planning import compensate, stored
-from pipelines.plans import Planned
+from pipelines.planning import compensate
+from pipelines.plans import Planned, stored
 from pipelines.runs import pull, settle
 from reconcile import model
 from reconcile.bodies import loads

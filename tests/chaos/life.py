@@ -25,8 +25,7 @@ import mappings
 from pipelines import answers, runs
 from pipelines.context import Context
 from pipelines.journal import Journal
-from pipelines.planning import last_plan
-from pipelines.plans import Planned
+from pipelines.plans import Planned, last_plan
 from pipelines.warehouse import Warehouse
 from reconcile.mapping import Mapping as FieldMapping
 from reconcile.mapping import load_mapping

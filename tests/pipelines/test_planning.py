@@ -8,7 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.planning import Decided, _with_documents_of_lines, _without_refused
+from pipelines.checking import _with_documents_of_lines
+from pipelines.decided import Decided
+from pipelines.deciding import without_refused
 from reconcile.bodies import dumps
 from reconcile.model import DOCUMENT_LINES, FINDINGS, LINKS, OPERATIONS, RECORDS, REJECTS, empty
 from reconcile.plan import Plan, amounts_made, beyond_limits, invoice_contacts, without_unneeded
@@ -50,7 +52,7 @@ def test_what_waits_for_a_refused_operation_is_told_with_it() -> None:
     other = {"operation_id": "other", "entity": "party", "record_id": "001"}
     rows = [{"source_id": one["operation_id"], **one} for one in (CONTACT, NUMBER, INVOICE, other)]
     plan = Plan(operations(*rows), *[empty(LINKS)] * 6, unmatched=empty(LINKS), rejects=empty(REJECTS))
-    left_of = _without_refused(ctx, Decided(plan, (), empty(RECORDS))).plan
+    left_of = without_refused(ctx, Decided(plan, (), empty(RECORDS))).plan
     assert left_of.operations["operation_id"].to_list() == ["other"]
     told = dict(left_of.rejects.select("record_id", "reason").iter_rows())
     assert told["contact"].startswith("it was refused: no. Mend it there")

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from whole_pair import Body, Pair
 
-from pipelines import planning
+from pipelines import sealing
 from reconcile import totals
 from reconcile.model import DIFFERENCES, empty
 
@@ -168,7 +168,7 @@ def test_a_residual_or_a_failure_ends_a_plan_as_failed_and_takes_nothing_from_it
     def broken(*_: object) -> None:
         raise ValueError("Grand Hotels owes 1,218.04")
 
-    monkeypatch.setattr(planning, "close_books", broken)
+    monkeypatch.setattr(sealing, "close_books", broken)
     failed = pair.command("plan", "--json", "--no-pull", "--retry")
     assert (failed.code, failed.json()["operations"]) == (1, seen.json()["operations"])
     [alarm] = failed.json()["alarms"]
