@@ -292,6 +292,7 @@ STEPS = {
 }
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("step", STEPS)
 def test_nothing_is_lost_or_made_twice_whatever_happens_to_a_call(scene: Scene, step: str) -> None:
     method, path, *kinds = STEPS[step]
@@ -322,6 +323,7 @@ def again(scene: Scene) -> None:
         file.unlink()
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("used", ["batches", "feature"])
 def test_where_salesforce_takes_no_job_the_rows_go_in_calls(scene: Scene, used: str) -> None:
     if used == "batches":
@@ -350,6 +352,7 @@ class WorkingClock(SkippingClock):
         super().sleep(seconds)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("at_work", [False, True])
 def test_a_job_that_outlasts_our_patience_is_aborted_and_each_row_looked_at(
     scene: Scene, at_work: bool

@@ -18,7 +18,7 @@ SEED = 20261124
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("by_job", [False, True])
+@pytest.mark.parametrize("by_job", [False, pytest.param(True, marks=pytest.mark.in_turn)])
 def test_a_push_that_was_killed_ends_as_an_undisturbed_one(tmp_path: Path, by_job: bool) -> None:
     with (
         kill_push.Runner(by_job=by_job) as runner,
