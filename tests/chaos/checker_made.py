@@ -175,8 +175,10 @@ class Sold:
         return due - sum((Decimal(str(row["SubTotal"])) for row in self.notes.get(key, ())), Decimal(0))
 
     def is_let_be(self, key: Key) -> bool:
-        """Whether an incident told of it; or a person threw it away, where nothing follows its sale."""
+        """Whether its invoice is told of; or a person threw it away, where nothing follows its sale."""
         rows = self.invoices.get(key, [])
+        if any(self.is_told(str(row["InvoiceID"]).upper()) for row in rows):
+            return True  # what was refused of it is told by its own id
         if any(_incident_names(self.evidence, str(row["InvoiceID"])) for row in rows):
             return True
         return not self.made["follow"] and any(row["InvoiceID"] in self.thrown_away for row in rows)
