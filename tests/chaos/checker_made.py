@@ -344,23 +344,26 @@ def _strangers(books: Sold) -> list[Violation]:
 
 
 def shown(books: Sold) -> list[Violation]:
-    """A sale shows its invoice: the whole one, that of its last part, or by its address that of its month."""
+    """A sale shows its invoice: the whole one, that of the last part made, or by its address that of its month.
+
+    The last part that was made, also where somebody threw it away and nothing made it again.
+    """
     found = []
     for sale in books.sales.values():
         if not sale.due or books.is_told(sale.key):
             continue
-        parts = [(sale.key, f"P{n}") for n in range(9, 0, -1) if books.standing((sale.key, f"P{n}"))]
+        parts = [(sale.key, f"P{n}") for n in range(9, 0, -1) if books.invoices.get((sale.key, f"P{n}"))]
         months = list(books.in_months(sale))
         keys = [(sale.key, "")] if books.standing((sale.key, "")) else parts or months
         if not keys or books.is_told(*map(_name, keys)) or books.is_let_be(keys[0]):
             continue
         field = "Xero_Invoice_Url__c" if keys[0][1][:1] == "M" else "Xero_Invoice_ID__c"
-        own = str(books.standing(keys[0])[0]["InvoiceID"]).casefold()
-        if not str(sale.row.get(field) or "").casefold().endswith(own):
+        own = [str(row["InvoiceID"]).casefold() for row in books.standing(keys[0]) or books.invoices[keys[0]]]
+        if not str(sale.row.get(field) or "").casefold().endswith(tuple(own)):
             found.append(
                 Violation(
                     "triangle",
-                    f"{sale.key} shows invoice {sale.row.get(field)}, not {own} of {_name(keys[0])}",
+                    f"{sale.key} shows invoice {sale.row.get(field)}, not {own[0]} of {_name(keys[0])}",
                 )
             )
     return found

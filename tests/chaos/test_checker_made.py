@@ -219,6 +219,16 @@ def test_what_is_planted_is_found(case: Case, planted: Callable[[Case], Any], ru
     assert any(one.startswith(f"{rule}: ") and about in one for one in found), found
 
 
+def test_a_sale_whose_last_part_somebody_threw_away_shows_it_still(case: Case) -> None:
+    """As docs/mapping.md has it: the last part that was made, where nothing follows its sale (seed 171844676003)."""
+    case.made = replace(MADE, follow="")
+    case.theirs[P2]["Status"] = "DELETED"
+    case.events.append({"seq": 5, "kind": "void", "record_id": f"id of {P2}"})
+    assert case.said() == set()
+    case.events.clear()  # nobody did: it is missing, and what the sale shows is no excuse
+    assert {one.partition(":")[0] for one in case.said()} == {"lost", "amounts"}
+
+
 def test_who_is_taken_out_while_the_account_says_so_is_nobodys_fault(case: Case) -> None:
     case.events.append({"seq": 5, "kind": "segment", "record_id": ACCOUNT, "value": None})
     case.leaves("Retail")
