@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from whole_pair import SIDES, Pair, Said, outcomes, phone
 
-pytestmark = pytest.mark.in_turn(0)
+pytestmark = pytest.mark.in_turn(1)
 
 QUICK = {"RECONCILE_LIMITS__RETRIES": "1", "RECONCILE_LIMITS__TIMEOUT_S": "5"}
 ROOT = Path(__file__).parents[2]
