@@ -8,7 +8,7 @@ import polars as pl
 
 from pipelines.context import Context
 from pipelines.decided import Decided, snapshot_of
-from pipelines.plans import last_plan
+from pipelines.plans import Planned
 from pipelines.xero.source import REFERENCES
 from reconcile import model
 from reconcile.errors import CheckStopped
@@ -25,12 +25,14 @@ def check(
     warehouse: Warehouse,
     decided: Decided,
     *,
+    last: Planned | None,
     raw_moved: bool,
     allowed: frozenset[str] = frozenset(),
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Check raw, canonical and plan; give the operations that remain, what was set aside, the findings.
 
     Great Expectations is not loaded where no row arrived and no operation is planned.
+    last: the plan before, whose numbers of rows this snapshot's are held against.
     allowed: checks of a whole that a person lets pass this once; they warn.
     Raises CheckStopped where a critical expectation failed for the whole, or one could not run.
     """
@@ -42,7 +44,6 @@ def check(
         return operations, model.empty(model.REJECTS), model.empty(model.FINDINGS)
     ctx.progress("checking: raw, canonical, plan")
     snapshot = snapshot_of(warehouse)
-    last = last_plan(ctx)
     limits = ctx.settings.limits
     now = ctx.now()
     passed = Passed(before=warehouse.passed_checks(by=now))

@@ -42,14 +42,14 @@ RECENT_WRITES: Final = 8  # of one unit: enough to see it go back and forth thre
 
 def decide(ctx: Context, warehouse: Warehouse) -> Decided:
     """Canonical, match, merge and plan over the snapshot at hand; no writes anywhere."""
-    fields = warehouse.fields()
-    unmade = _unread(ctx, snapshot_of(warehouse))
-    lacking = _unread_products(ctx, snapshot_of(warehouse))
+    fields, snapshot = warehouse.fields(), snapshot_of(warehouse)
+    unmade = _unread(ctx, snapshot)
+    lacking = _unread_products(ctx, snapshot)
     entities = {name: one for name, one in ctx.mapping.entities.items() if not (lacking and one.is_item)}
-    documents = {} if unmade else _readable_documents(ctx, snapshot_of(warehouse))
-    bill = _readable_bill(ctx, snapshot_of(warehouse))
+    documents = {} if unmade else _readable_documents(ctx, snapshot)
+    bill = _readable_bill(ctx, snapshot)
     check_mapping(replace(ctx.mapping, entities=entities, documents=documents, bill=bill), fields)
-    suppliers = billed_accounts(ctx, warehouse, snapshot_of(warehouse))
+    suppliers = billed_accounts(ctx, warehouse, snapshot)
     written = ctx.journal.recent(limit=RECENT_WRITES)
     decisions, bases, links_known = ctx.journal.decisions(), ctx.journal.bases(), ctx.journal.links()
     parts: list[Part] = []
@@ -230,8 +230,9 @@ SUBJECTS: Final = {
 
 def with_additions(ctx: Context, warehouse: Warehouse, decided: Decided) -> Decided:
     """Plan, beside customers, products and invoices, what the mapping asks for of each subject."""
+    snapshot = snapshot_of(warehouse)
     for name, subject in SUBJECTS.items():
-        found = subject(ctx, warehouse, snapshot_of(warehouse), decided)
+        found = subject(ctx, warehouse, snapshot, decided)
         if found is not None:
             decided = _adding(decided, name, found)
     return decided

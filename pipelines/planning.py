@@ -44,7 +44,7 @@ def make_plan(ctx: Context, warehouse: Warehouse, options: PlanOptions) -> Plann
     decided = without_failed(ctx, decided, snapshot_of(warehouse).errors)
     decided = only_needed(decided if options.retry_refused else without_refused(ctx, decided))
     kept, rejects, findings = check(
-        ctx, warehouse, decided, raw_moved=_raw_moved(last, basis), allowed=options.allowed
+        ctx, warehouse, decided, last=last, raw_moved=_raw_moved(last, basis), allowed=options.allowed
     )
     at_fault = faulty_ids(findings)
     _adopt(ctx, decided.plan, at_fault)
@@ -78,5 +78,5 @@ def compensate(
     operations, rejects = way_back({part.mapping.entity: part for part in decided.parts})
     none = {name: getattr(decided.plan, name).clear() for name in ("adopted_links", "adopted_moves", "moves")}
     decided = replace(decided, plan=replace(decided.plan, operations=operations, rejects=rejects, **none))
-    kept, set_aside, findings = check(ctx, warehouse, decided, raw_moved=False)
+    kept, set_aside, findings = check(ctx, warehouse, decided, last=last_plan(ctx), raw_moved=False)
     return seal(ctx, warehouse, decided, kept, set_aside, findings, undoes=run_id)

@@ -23,7 +23,8 @@ PURPOSES: Final = ("identity", "look", "write", "read_back", "read_again")
 RECORDS_A_REQUEST: Final = {"salesforce": 200, "xero": 50}
 GUARDED_A_REQUEST: Final = 25
 # Of a job of Salesforce's: its rows, and its calls: make, give rows, close, ask, read what was written. It is left
-# alone for as long as it needs at that pace, so that it is asked once; a slower org costs a few questions more.
+# alone for as long as it needs at that pace, so that it is asked once; a slower org costs a few questions more. So many
+# rows are one batch of Salesforce's, which writes them one after the other: none waits for another's lock.
 ROWS_A_JOB: Final = 10_000
 CALLS_A_JOB: Final = 5
 JOB_ROWS_A_S: Final = 1_000

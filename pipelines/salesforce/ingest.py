@@ -29,6 +29,7 @@ from pipelines.salesforce.client import SalesforceClient, error_codes, read_erro
 from pipelines.wire import Reply, read_json, server_time
 from reconcile.bodies import dumps
 from reconcile.errors import OutcomeUnknown, UnexpectedReply
+from reconcile.price import ROWS_A_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 JOBS: Final = "jobs/ingest"
 ID: Final = "Id"
 CLEARS: Final = "#N/A"  # a cell that is empty leaves the field as it is
-# One batch of Salesforce's: its rows are written one after the other, so that none waits for another's lock.
-ROWS: Final = 10_000
 MOST_BYTES: Final = 20 * 1024 * 1024  # results repeat the rows, and a reply may have 64 MiB
 LONGEST_TEXT: Final = 32_000
 OPEN: Final = "Open"
@@ -108,7 +107,7 @@ def _fits(value: Any) -> bool:
 
 def requests(intents: Sequence[Intent]) -> list[Request]:
     """Give the requests that carry intents of one object and action: as few as can be, of about one size."""
-    parts = -(-len(intents) // ROWS)
+    parts = -(-len(intents) // ROWS_A_JOB)
     size = -(-len(intents) // parts)
     return [one for at in range(0, len(intents), size) for one in _sized(tuple(intents[at : at + size]))]
 
